@@ -1,0 +1,312 @@
+"""A reading: its identity, its canonical form, and the rules by which a line is one.
+
+The rules stand here in Python and in `connect/elasticsearch-sink` in Java; both are held together by the vectors
+in `tests/vectors/`. A line is checked by msgspec in one pass; what that can't prove (names given twice, odd names,
+nesting) is decided by `_judge`, which is slow, complete and also finds the reason for every refusal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from maredata.schema import LATITUDES, LONGITUDES, Field, FieldType, Schema
+
+DEEPEST = 32  # levels of nesting; the reading itself is the first
+LONGEST_NAME = 512  # characters of a field's name
+LONGEST_NUMBER = 1000  # characters; beyond it the JSON reader of Connect and Elasticsearch gives up
+LATEST_MICROS = 9_223_372_036_854_775  # 2262-04-11 23:47:16.854775, the last microsecond of date_nanos
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_CANONICAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}")
+_ACCEPTABLE = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,]([0-9]{1,9}))?"
+    r"(?:[Zz]|([+-])([0-9]{2})(?::?([0-9]{2}))?)?"
+)
+_BAD_NAME = re.compile(r"\s*|_.*|.*\..*", re.DOTALL)
+
+
+class Reason(StrEnum):
+    """Why a line is refused. The values are written into `readings.rejected` and dead letters: keep them stable."""
+
+    EMPTY = "empty"
+    TOO_LONG = "too_long"
+    ENCODING = "encoding"
+    MALFORMED = "malformed"
+    TOO_DEEP = "too_deep"
+    DUPLICATE_FIELD = "duplicate_field"
+    FIELD_NAME = "field_name"
+    MISSING_FIELD = "missing_field"
+    WRONG_TYPE = "wrong_type"
+    OUT_OF_LIMITS = "out_of_limits"
+    BAD_TIMESTAMP = "bad_timestamp"
+    TOO_EARLY = "too_early"
+    TOO_FAR_AHEAD = "too_far_ahead"
+
+
+class Refused(Exception):
+    """A line is no reading: the reason, and a sentence for whoever has to mend the sender."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An accepted line.
+
+    `line` is its canonical form: the bytes that came, but for a timestamp written otherwise. `micros` is the
+    instant in microseconds since 1970 UTC. `values` holds the schema's fields that were present (None for null;
+    a location is a pair (lon, lat)), `unknown` the names of the others.
+    """
+
+    sensor_id: int
+    micros: int
+    line: bytes
+    values: dict[str, Any]
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> bytes:
+        """Kafka's key: sensor_id in decimal ASCII."""
+        return b"%d" % self.sensor_id
+
+    @property
+    def id(self) -> str:
+        return identity(self.sensor_id, self.micros)
+
+
+def identity(sensor_id: int, micros: int) -> str:
+    """`_id` of a reading in Elasticsearch; (sensor_id, timestamp) is the same in MariaDB."""
+    return f"{sensor_id}-{micros}"
+
+
+def parse_timestamp(text: str) -> int:
+    """Microseconds since 1970 UTC of an ISO 8601 timestamp; without a zone it is UTC, digits beyond six are cut.
+
+    Raises Refused (bad_timestamp).
+    """
+    match = _ACCEPTABLE.fullmatch(text)
+    if match is None:
+        raise Refused(Reason.BAD_TIMESTAMP, f"{text[:64]!r} is no timestamp such as 2024-01-21 10:06:04.095931")
+    day, time, fraction, sign, hours, minutes = match.groups()
+    try:
+        instant = datetime.fromisoformat(f"{day} {time}").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise Refused(Reason.BAD_TIMESTAMP, f"{text[:64]!r}: {error}") from None
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    if offset > timedelta(hours=18) or int(minutes or 0) > 59:
+        raise Refused(Reason.BAD_TIMESTAMP, f"{text[:64]!r} has a zone that does not exist")
+    micros = (instant - _EPOCH) // _MICROSECOND + int((fraction or "")[:6].ljust(6, "0"))
+    micros -= (offset // _MICROSECOND) * (-1 if sign == "-" else 1)
+    if not 0 <= micros <= LATEST_MICROS:
+        raise Refused(Reason.BAD_TIMESTAMP, f"{text[:64]!r} is outside 1970 to 2262")
+    return micros
+
+
+def format_timestamp(micros: int) -> str:
+    """The canonical form: UTC with exactly six fractional digits."""
+    return (_EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+class Decoder:
+    """Checks lines against one schema. Give each thread its own."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._timestamp = next(field.name for field in schema.fields if field.type is FieldType.TIMESTAMP)
+        self._optional = tuple(field.name for field in schema.fields if not field.required)
+        self._required = tuple(field.name for field in schema.fields if field.required)
+        self._texts = tuple(field.name for field in schema.fields if field.type is FieldType.TEXT)
+        self._locations = tuple(field.name for field in schema.fields if field.type is FieldType.LOCATION)
+        self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(_struct(schema)).decode
+
+    def decode(self, line: bytes) -> Reading:
+        """The reading that `line` (without its line break) is. Raises Refused."""
+        try:
+            record = self._decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            _judge(line, self.schema)
+            raise Refused(Reason.MALFORMED, str(error)) from None
+        values = {name: getattr(record, name) for name in self._required}
+        keys = len(values)
+        for name in self._optional:
+            value = getattr(record, name)
+            if value is not UNSET:
+                values[name] = value
+                keys += 1
+        for name in self._locations:
+            place = values.get(name)
+            if place is not None:
+                values[name] = (place.lon, place.lat)
+                keys += 2
+        timestamp = values[self._timestamp]
+        canonical = _CANONICAL.fullmatch(timestamp) is not None
+        micros = parse_timestamp(timestamp)
+        unknown: tuple[str, ...] = ()
+        # Each name has a colon behind it. As many colons as known names, and none hidden behind a backslash:
+        # so no name came twice and none is unknown, without looking at them.
+        colons = timestamp.count(":") + sum(text.count(":") for text in map(values.get, self._texts) if text)
+        if line.count(b":") != keys + colons or b"\\" in line or len(line) > LONGEST_NUMBER:
+            unknown = tuple(name for name in _judge(line, self.schema) if name not in values)
+        values[self._timestamp] = micros
+        line = line.strip() if canonical else self._rewrite(line, micros)
+        return Reading(record.sensor_id, micros, line, values, unknown)
+
+    def _rewrite(self, line: bytes, micros: int) -> bytes:
+        # Raw keeps every other value's bytes: a number must not change its digits on the way.
+        members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        members[self._timestamp] = msgspec.Raw(msgspec.json.encode(format_timestamp(micros)))
+        return msgspec.json.encode(members)
+
+
+class _Place(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    lon: Annotated[float, Meta(ge=LONGITUDES[0], le=LONGITUDES[1])]
+    lat: Annotated[float, Meta(ge=LATITUDES[0], le=LATITUDES[1])]
+
+
+def _struct(schema: Schema) -> type[msgspec.Struct]:
+    members: list[Any] = []
+    for field in sorted(schema.fields, key=lambda field: not field.required):
+        kind = _msgspec_type(field)
+        members.append((field.name, kind) if field.required else (field.name, kind | None | UnsetType, UNSET))
+    return msgspec.defstruct("ReadingRecord", members, gc=False)
+
+
+def _msgspec_type(field: Field) -> Any:
+    low, high = field.limits or (None, None)
+    match field.type:
+        case FieldType.INTEGER:
+            # Doubles can't hold the ends of 64 bits, and TOML gives whole numbers as they were written.
+            low = max(-(2**63), math.ceil(low)) if low is not None else -(2**63)
+            high = min(2**63 - 1, math.floor(high)) if high is not None else 2**63 - 1
+            return Annotated[int, Meta(ge=low, le=high)]
+        case FieldType.NUMBER:
+            return Annotated[float, Meta(ge=low, le=high)]
+        case FieldType.TEXT:
+            return Annotated[str, Meta(max_length=field.max_length)]
+        case FieldType.TIMESTAMP:
+            return str
+        case FieldType.LOCATION:
+            return _Place
+
+
+def _judge(line: bytes, schema: Schema) -> dict[str, Any]:
+    """All rules, one after the other; the line's top-level members, or Refused with the reason."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(Reason.ENCODING, f"byte {error.start} is no UTF-8") from None
+    if not text.strip(" \t\r\n"):
+        raise Refused(Reason.EMPTY, "the line is empty")
+    try:
+        record = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer, parse_float=_float
+        )
+    except RecursionError:
+        raise Refused(Reason.TOO_DEEP, f"nested deeper than {DEEPEST} levels") from None
+    except ValueError as error:
+        raise Refused(Reason.MALFORMED, str(error)) from None
+    if not isinstance(record, dict):
+        raise Refused(Reason.MALFORMED, "the line is no JSON object")
+    if _depth(record) > DEEPEST:
+        raise Refused(Reason.TOO_DEEP, f"nested deeper than {DEEPEST} levels")
+    for name in record:
+        if name not in schema.names and _BAD_NAME.fullmatch(name):
+            raise Refused(Reason.FIELD_NAME, f"{name[:64]!r} is no name that Elasticsearch can store")
+    for field in schema.fields:
+        value = record.get(field.name)
+        if value is not None:
+            _judge_value(field.name, field, value)
+        elif field.required:
+            raise Refused(Reason.MISSING_FIELD, f"{field.name} is missing or null")
+    return record
+
+
+def _judge_value(name: str, field: Field, value: Any) -> None:
+    kinds: dict[FieldType, tuple[type, ...]] = {
+        FieldType.INTEGER: (int,),
+        FieldType.NUMBER: (int, float),
+        FieldType.TEXT: (str,),
+        FieldType.TIMESTAMP: (str,),
+        FieldType.LOCATION: (dict,),
+    }
+    if isinstance(value, bool) or not isinstance(value, kinds[field.type]):
+        raise Refused(Reason.WRONG_TYPE, f"{name} must be of type {field.type}, not {json.dumps(value)[:64]}")
+    match field.type:
+        case FieldType.INTEGER:
+            low, high = field.limits or (-math.inf, math.inf)
+            _judge_range(name, value, max(low, -(2**63)), min(high, 2**63 - 1))
+        case FieldType.NUMBER:
+            _judge_range(name, value, *(field.limits or (-math.inf, math.inf)))
+        case FieldType.TEXT:
+            if len(value) > field.max_length or re.search("[\ud800-\udfff]", value):
+                raise Refused(Reason.OUT_OF_LIMITS, f"{name} is longer than {field.max_length} characters or broken")
+        case FieldType.TIMESTAMP:
+            parse_timestamp(value)
+        case FieldType.LOCATION:
+            if set(value) != {"lon", "lat"}:
+                raise Refused(Reason.WRONG_TYPE, f"{name} must have lon and lat, and nothing else")
+            for part, (low, high) in (("lon", LONGITUDES), ("lat", LATITUDES)):
+                number = Field(f"{name}.{part}", FieldType.NUMBER, limits=(low, high))
+                _judge_value(number.name, number, value[part])
+
+
+def _judge_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high or isinstance(value, float) and math.isinf(value) or abs(value) > 1.7976931348623157e308:
+        raise Refused(Reason.OUT_OF_LIMITS, f"{name} is {str(value)[:40]}, outside {low} to {high}")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise Refused(Reason.DUPLICATE_FIELD, f"{name[:64]!r} is given twice")
+        if len(name) > LONGEST_NAME:
+            raise Refused(Reason.FIELD_NAME, f"{name[:64]!r}… is longer than {LONGEST_NAME} characters")
+        found[name] = value
+    return found
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _integer(text: str) -> int:
+    _judge_length(text)
+    return int(text)
+
+
+def _float(text: str) -> float:
+    _judge_length(text)
+    return float(text)
+
+
+def _judge_length(text: str) -> None:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"a number of more than {LONGEST_NUMBER} characters")
+
+
+def _depth(value: Any) -> int:
+    deepest, level = 0, [value]
+    while level:
+        deepest += 1
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return deepest

@@ -1,0 +1,179 @@
+"""Every setting, read once from `MARE_…` variables (and `.env`), frozen, and passed down.
+
+Nested settings are written with two underscores: `MARE_KAFKA__PORT=9093`. An unknown `MARE_…` variable is an
+error, because a typing mistake must not silently leave a default in force.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from dotenv import dotenv_values
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from maredata.errors import SettingsError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Read by the `./mare` script before any Python of ours runs.
+_SCRIPT_VARIABLES = frozenset({"MARE_PYTHON"})
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Udp(_Section):
+    """The gateway's socket."""
+
+    host: str = Field("127.0.0.1", description="address the gateway listens on; 0.0.0.0 for every interface")
+    port: int = Field(20001, description="UDP port the gateway listens on")
+    receive_buffer: int = Field(8 << 20, description="bytes of receive buffer asked of the kernel")
+
+
+class Reading(_Section):
+    """What a reading is, and which ones arrive too early or too late to be true."""
+
+    toml: Path = Field(CHECKOUT / "maredata" / "reading.toml", description="the file that says what a reading is")
+    earliest: AwareDatetime = Field(
+        datetime.fromisoformat("1990-01-01T00:00:00+00:00"), description="readings before this instant are refused"
+    )
+    max_ahead_seconds: int = Field(86_400, description="readings further ahead of their arrival are refused")
+
+
+class Kafka(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(9092, description="broker's port for clients")
+    controller_port: int = Field(9093, description="local mode: the KRaft controller's port")
+    heap: str = Field("512m", description="local mode: the JVM's heap")
+    partitions: int = Field(6, description="partitions of topic readings; fixed once it is created")
+    readings_days: int = Field(14, description="retention of topic readings")
+    refused_days: int = Field(90, description="retention of refused readings and dead letters")
+    readings_bytes: int = Field(50 << 30, description="retention of topic readings in bytes, over all partitions")
+    refused_bytes: int = Field(5 << 30, description="retention in bytes of each topic of refused readings")
+
+    @property
+    def bootstrap(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Connect(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8083, description="port of Connect's REST API")
+    heap: str = Field("512m", description="local mode: the JVM's heap")
+    tasks: int = Field(1, description="tasks of each sink")
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+class MariaDB(_Section):
+    host: str = "127.0.0.1"
+    port: int = 3306
+    database: str = "observatory"
+    user: str = "mare"
+    password: str = Field("mare", repr=False, description="set your own where others can reach the server")
+    buffer_pool: str = Field("256M", description="local mode: innodb_buffer_pool_size")
+
+
+class Elasticsearch(_Section):
+    host: str = "127.0.0.1"
+    port: int = Field(9200, description="HTTP port")
+    transport_port: int = Field(9300, description="local mode: port between nodes")
+    user: str = ""
+    password: str = Field("", repr=False)
+    heap: str = Field("1g", description="local mode: the JVM's heap")
+    shards: int = Field(2, description="primary shards of each readings index")
+    replicas: int = Field(0, description="copies of each shard; more than 0 needs more than one node")
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+class Settings(BaseSettings):
+    """All of it. `home` holds an instance's data, logs and state; two homes with other ports run side by side."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MARE_", env_nested_delimiter="__", env_file_encoding="utf-8", frozen=True, extra="ignore"
+    )
+
+    home: Path = Field(CHECKOUT / ".mare", description="folder for data, logs and state of this instance")
+    engines: Path = Field(CHECKOUT / ".mare" / "engines", description="folder the pinned engines are unpacked into")
+    java: Path | None = Field(None, description="Java home to use instead of JAVA_HOME or the PATH's java")
+    run_as: str = Field("nobody", description="local mode, started by root: the account that runs the engines")
+    demo: bool = Field(True, description="`mare up` also starts two emulated buoys")
+    udp: Udp = Udp()
+    reading: Reading = Reading()
+    kafka: Kafka = Kafka()
+    connect: Connect = Connect()
+    mariadb: MariaDB = MariaDB()
+    elasticsearch: Elasticsearch = Elasticsearch()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings
+
+
+def variables() -> dict[str, str]:
+    """Every `MARE_…` variable there is, with its description: what `.env.example` must list."""
+    found: dict[str, str] = {}
+    for name, field in Settings.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, _Section):
+            for inner, inner_field in section.model_fields.items():
+                found[f"MARE_{name}__{inner}".upper()] = inner_field.description or ""
+        else:
+            found[f"MARE_{name}".upper()] = field.description or ""
+    return found
+
+
+def load_settings(env_file: Path | None = CHECKOUT / ".env") -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: a variable is unknown or its value can't be used; the sentence names it.
+    """
+    file_values = dotenv_values(env_file) if env_file is not None and env_file.exists() else {}
+    _refuse_unknown({**file_values, **os.environ})
+    try:
+        return Settings(_env_file=env_file)  # type: ignore[call-arg]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "MARE_" + "__".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"{name} can't be used: {first['msg']}. Correct it in the environment or .env.") from None
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """`MARE_…` variables that make another process of ours see the same settings."""
+    values: dict[str, str] = {}
+    for name, value in settings.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            for inner, inner_value in value.items():
+                values[f"MARE_{name}__{inner}".upper()] = str(inner_value)
+        elif value is not None:
+            values[f"MARE_{name}".upper()] = str(value)
+    return values
+
+
+def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
+    known = variables()
+    for name in sorted(environment):
+        if not name.startswith("MARE_") or name.upper() in known or name in _SCRIPT_VARIABLES:
+            continue
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else " .env.example lists all of them."
+        raise SettingsError(f"There is no setting {name}.{hint}")

@@ -34,6 +34,8 @@ class Udp(_Section):
     host: str = Field("127.0.0.1", description="address the gateway listens on; 0.0.0.0 for every interface")
     port: int = Field(20001, description="UDP port the gateway listens on")
     receive_buffer: int = Field(8 << 20, description="bytes of receive buffer asked of the kernel")
+    queue_messages: int = Field(500_000, gt=0, description="readings that wait for Kafka before the newest are refused")
+    queue_bytes: int = Field(512 << 20, gt=0, description="bytes of readings that wait for Kafka, likewise")
 
 
 class Reading(_Section):

@@ -1,0 +1,491 @@
+"""The `mare` command: reads the settings once, and hands them to the room that does the work.
+
+Rooms are imported inside the commands, so that each command loads only what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from maredata.errors import EngineTimedOut, MareError, SettingsError
+from maredata.names import FIRST_DEMO_SENSOR
+from maredata.reading import Refused, parse_timestamp
+from maredata.schema import Schema, load_schema
+from maredata.settings import CHECKOUT, Settings, load_settings
+
+if TYPE_CHECKING:
+    from maredata.status import Status
+
+_VISIBLE_SECONDS = 60
+
+out = partial(Console, highlight=False)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+class _Commands(click.Group):
+    """Turns what a user can act on into one sentence and an exit status."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MareError as error:
+            click.echo(f"mare: {error}", err=True)
+            sys.exit(error.exit_status)
+
+
+class Instant(click.ParamType):
+    """A timestamp such as 2024-01-21T10:06:04Z, as microseconds since 1970 UTC."""
+
+    name = "timestamp"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_timestamp(value if ":" in value else f"{value} 00:00:00")
+        except Refused as refused:
+            self.fail(refused.detail, param, ctx)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="maredata", prog_name="mare")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Mare Data: readings from buoys to MariaDB and Elasticsearch, and the proof that none was lost.
+
+    \b
+    Example:
+      mare up
+      mare status
+      mare verify
+    """
+    ctx.obj = load_settings()
+
+
+def schema_of(settings: Settings) -> Schema:
+    return load_schema(settings.reading.toml)
+
+
+def stop_flag() -> Callable[[], bool]:
+    """True once this process was asked to end: signals only set a flag."""
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: asked.append(received))
+    return lambda: bool(asked)
+
+
+# --- the whole instance ---------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.pass_obj
+def up(settings: Settings) -> None:
+    """Start everything here, without Docker, and wait until readings are visible in both stores.
+
+    \b
+    Example:
+      mare up
+      MARE_DEMO=false mare up
+    """
+    from installs import launcher  # noqa: PLC0415
+
+    console = out(stderr=True)
+    began = time.monotonic()
+    with console.status("starting") as shown:
+
+        def progress(text: str) -> None:
+            console.print(f"[dim]{time.monotonic() - began:5.0f} s[/]  {text}")
+            shown.update(text)
+
+        if not launcher.up(settings, partial(_apply, settings, lambda _: None), progress):
+            click.echo("Everything runs already; `mare status` shows it.")
+            return
+        if settings.demo:
+            progress("waiting for the first readings in both stores")
+            _await_readings(settings)
+    _print_overview(settings, out())
+
+
+def _await_readings(settings: Settings) -> None:
+    from maredata.status import counts_of_stores  # noqa: PLC0415
+
+    deadline = time.monotonic() + _VISIBLE_SECONDS
+    while not all(counts_of_stores(settings).values()):
+        if time.monotonic() > deadline:
+            raise EngineTimedOut(
+                f"No reading was visible in both stores within {_VISIBLE_SECONDS} s: look at `mare status`,"
+                " and at `mare logs gateway` and `mare logs connect`. Everything was left running."
+            )
+        time.sleep(0.2)
+
+
+def _print_overview(settings: Settings, console: Console) -> None:
+    status = _look(settings)
+    readings = {"mariadb": status.readings["MariaDB"], "elasticsearch": status.readings["Elasticsearch"]}
+    readings["kafka"] = status.readings["Kafka"]
+    table = Table("what", "address", "pid", "version", "readings so far")
+    for process in status.processes:
+        count = readings.get(process["name"])
+        shown = "" if count is None else f"{count:,}"
+        table.add_row(process["name"], process["address"], str(process["pid"]), process["version"], shown)
+    console.print(table)
+    query = "readings-*/_search?size=1&sort=timestamp:desc&pretty"
+    console.print("Try:", style="bold")
+    console.print(f"  curl -s '{settings.elasticsearch.url}/{query}'", soft_wrap=True)
+
+
+@main.command()
+@click.option("--wipe", is_flag=True, help="Also remove this instance's data and logs.")
+@click.pass_obj
+def down(settings: Settings, wipe: bool) -> None:
+    """Stop everything in order; nothing is lost, and `mare up` goes on from there.
+
+    \b
+    Example:
+      mare down
+      mare down --wipe
+    """
+    from installs import launcher  # noqa: PLC0415
+
+    with out(stderr=True).status("stopping") as shown:
+        stopped = launcher.down(settings, shown.update)
+        if wipe:
+            launcher.wipe(settings)
+    click.echo(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was running.")
+    if wipe:
+        click.echo(f"Removed the data in {settings.home}.")
+
+
+@main.command()
+@click.option("--watch", is_flag=True, help="Look again every second until Ctrl-C.")
+@as_json
+@click.pass_obj
+def status(settings: Settings, watch: bool, as_json: bool) -> None:
+    """Show the health of every engine and connector, rates, lag and counts. Exit status 1 when something is wrong.
+
+    \b
+    Example:
+      mare status
+      mare status --json
+    """
+    if watch and not as_json:
+        _watch(settings)
+        return
+    before = _look(settings)
+    time.sleep(1)  # a rate needs two looks
+    seen = _look(settings, before)
+    if as_json:
+        click.echo(json.dumps(seen.as_dict()))
+    else:
+        out().print(seen.render())
+    sys.exit(0 if seen.healthy else 1)
+
+
+def _watch(settings: Settings) -> None:
+    stopped = stop_flag()
+    seen = _look(settings)
+    with Live(seen.render(), console=out()) as live:
+        while not stopped():
+            time.sleep(1)
+            seen = _look(settings, seen)
+            live.update(seen.render())
+
+
+def _look(settings: Settings, before: Status | None = None) -> Status:
+    from connect.connectors import states  # noqa: PLC0415
+    from installs.launcher import processes  # noqa: PLC0415
+    from maredata.status import look  # noqa: PLC0415
+
+    return look(settings, processes(settings), lambda: states(settings), before)
+
+
+@main.command()
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on showing what is written.")
+@click.pass_obj
+def logs(settings: Settings, name: str, follow: bool) -> None:
+    """Show the end of the log of NAME: an engine, gateway, tend, buoy-1 or buoy-2.
+
+    \b
+    Example:
+      mare logs gateway -f
+    """
+    from installs.launcher import NAMES  # noqa: PLC0415
+    from installs.process import log_file  # noqa: PLC0415
+
+    path = log_file(settings, name)
+    if name not in NAMES or not path.exists():
+        known = ", ".join(known for known in NAMES if log_file(settings, known).exists()) or "none yet"
+        raise SettingsError(f"There is no log of {name!r} here. There are: {known}.")
+    tail = ["tail", "-n", "200", *(["-F"] if follow else []), str(path)]
+    os.execvp("tail", tail)  # noqa: S606  # tail follows rolled files better than we would
+
+
+@main.command()
+@click.option("--fast", is_flag=True, help="Leave out what needs the engines.")
+@click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
+def test(fast: bool, pytest_arguments: tuple[str, ...]) -> None:
+    """Run all tests: lint, types, units, the plugin's own, and the integration tests on real engines.
+
+    \b
+    Example:
+      mare test
+      mare test --fast
+      mare test -- -k verify
+    """
+    command = [sys.executable, str(CHECKOUT / "tests" / "run.py"), *(["--fast"] if fast else []), *pytest_arguments]
+    os.execv(sys.executable, command)  # noqa: S606
+
+
+# --- what a reading is, and where it goes -----------------------------------------------------------------------
+
+
+@main.command()
+@click.pass_obj
+def apply(settings: Settings) -> None:
+    """Bring topics, tables, index template and connectors up to reading.toml; safe to repeat.
+
+    \b
+    Example:
+      mare apply
+    """
+    _apply(settings, click.echo)
+
+
+def _apply(settings: Settings, progress: Callable[[str], None]) -> None:
+    from connect import connectors  # noqa: PLC0415
+    from maredata.apply import apply as apply_all  # noqa: PLC0415
+
+    schema = schema_of(settings)
+    apply_all(settings, schema, partial(connectors.apply, settings, schema, progress), progress)
+
+
+@main.command()
+@click.option("--first-sensor-id", default=FIRST_DEMO_SENSOR, show_default=True, help="sensor_id of the first buoy.")
+@click.option("--buoys", default=1, show_default=True, type=click.IntRange(1), help="How many buoys.")
+@click.option("--rate", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Readings a second, each buoy.")
+@click.option("--duration", type=click.FloatRange(0), help="End after so many seconds.")
+@click.option("--count", type=click.IntRange(1), help="End after so many readings in all.")
+@click.option("--seed", default=0, show_default=True, help="The same seed and --start give the same readings.")
+@click.option("--lines-per-datagram", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--loss", default=0.0, type=click.FloatRange(0, 1), help="Share of readings that are not sent.")
+@click.option("--duplicate", default=0.0, type=click.FloatRange(0, 1), help="Share that is sent twice.")
+@click.option("--disorder", default=0.0, type=click.FloatRange(0, 1), help="Share that is sent after a later one.")
+@click.option("--late", default=0.0, type=click.FloatRange(0, 1), help="Share that is sent long after its time.")
+@click.option("--malformed", default=0.0, type=click.FloatRange(0, 1), help="Broken lines, as a share of readings.")
+@click.option("--start", type=Instant(), help="Begin at this time instead of now.")
+@click.option("--replay", type=click.Path(path_type=Path), help="Send the lines of this NDJSON file instead.")
+@click.option("--host", help="Send to this address.  [default: MARE_UDP__HOST]")
+@click.option("--port", type=int, help="Send to this port.  [default: MARE_UDP__PORT]")
+@as_json
+@click.pass_obj
+def emulate(settings: Settings, as_json: bool, host: str | None, port: int | None, **options: Any) -> None:
+    """Send the readings of emulated buoys to the gateway, until Ctrl-C or --duration or --count.
+
+    \b
+    Example:
+      mare emulate --buoys 500 --rate 2 --duration 60
+      mare emulate --buoys 10 --loss 0.01 --malformed 0.01
+    """
+    from udp_client.emulate import Options, emulate  # noqa: PLC0415
+
+    chosen = Options(host=host or settings.udp.host, port=port or settings.udp.port, **options)
+    report = emulate(chosen, schema_of(settings), stop_flag(), lambda _: None)
+    if as_json:
+        click.echo(json.dumps(report.as_dict()))
+    else:
+        click.echo(report.sentence())
+
+
+@main.command()
+@click.option(
+    "--accepted-log",
+    type=click.Path(path_type=Path),
+    help="Append sensor_id,seq,microseconds of each reading that Kafka acknowledged to this file.",
+)
+@click.pass_obj
+def serve(settings: Settings, accepted_log: Path | None) -> None:
+    """Run the gateway: receive readings over UDP, check them, publish them to Kafka.
+
+    \b
+    Example:
+      mare serve
+      MARE_UDP__HOST=0.0.0.0 mare serve
+    """
+    from udp_server.server import serve as run  # noqa: PLC0415
+
+    run(settings, accepted_log)
+
+
+@main.command()
+@click.pass_obj
+def tend(settings: Settings) -> None:
+    """Run the caretaker: restart what failed, publish lag, dead letters and ledger to pipeline.metrics.
+
+    \b
+    Example:
+      mare tend
+    """
+    from connect.tend import tend as run  # noqa: PLC0415
+    from installs.launcher import Reviver  # noqa: PLC0415
+
+    run(settings, Reviver(settings).revive, stop_flag())
+
+
+@main.group()
+def connect() -> None:
+    """Look after the connectors of Kafka Connect.
+
+    \b
+    Example:
+      mare connect status
+    """
+
+
+@connect.command("apply")
+@click.pass_obj
+def connect_apply(settings: Settings) -> None:
+    """Create the connectors, or bring them up to their definitions; safe to repeat.
+
+    \b
+    Example:
+      mare connect apply
+    """
+    from connect import connectors  # noqa: PLC0415
+
+    connectors.apply(settings, schema_of(settings), click.echo)
+
+
+@connect.command("status")
+@click.argument("name", required=False)
+@as_json
+@click.pass_obj
+def connect_status(settings: Settings, name: str | None, as_json: bool) -> None:
+    """Show each connector and its tasks. Exit status 1 when one does not run.
+
+    \b
+    Example:
+      mare connect status
+    """
+    from connect import connectors  # noqa: PLC0415
+
+    found = connectors.status(settings, name)
+    if as_json:
+        click.echo(json.dumps([connector.as_dict() for connector in found]))
+    else:
+        table = Table("connector", "state", "tasks", "trouble")
+        for connector in found:
+            tasks = ", ".join(task.state for task in connector.tasks)
+            table.add_row(connector.name, connector.state, tasks, connector.trouble)
+        out().print(table)
+    sys.exit(0 if found and all(connector.running for connector in found) else 1)
+
+
+@connect.command("restart")
+@click.argument("name")
+@click.pass_obj
+def connect_restart(settings: Settings, name: str) -> None:
+    """Restart connector NAME and its tasks.
+
+    \b
+    Example:
+      mare connect restart mariadb-readings
+    """
+    from connect import connectors  # noqa: PLC0415
+
+    connectors.restart(settings, name)
+    click.echo(f"Restarted {name}.")
+
+
+@connect.command("delete")
+@click.argument("name")
+@click.pass_obj
+def connect_delete(settings: Settings, name: str) -> None:
+    """Delete connector NAME; the stores keep what they have, `mare connect apply` brings it back.
+
+    \b
+    Example:
+      mare connect delete mariadb-readings
+    """
+    from connect import connectors  # noqa: PLC0415
+
+    connectors.delete(settings, name)
+    click.echo(f"Deleted {name}.")
+
+
+# --- the proof ---------------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--since", type=Instant(), help="Only readings from this time on.")
+@click.option("--until", type=Instant(), help="Only readings before this time.")
+@click.option("--exact", is_flag=True, help="Compare reading by reading and value by value.")
+@click.option("--repair", is_flag=True, help="Copy what one store lacks from the other; never deletes.")
+@click.option("--wait", default=60.0, show_default=True, help="Seconds to wait for readings on their way.")
+@click.option("--accepted", type=click.Path(path_type=Path), help="Also require each reading of this --accepted-log.")
+@as_json
+@click.pass_obj
+def verify(settings: Settings, as_json: bool, **options: Any) -> None:
+    """Prove that topic, MariaDB and Elasticsearch hold the same readings.
+
+    Exit status 0: they agree. 1: they differ. 3: readings were still on their way when the wait was over.
+
+    \b
+    Example:
+      mare verify
+      mare verify --exact --since 2024-01-21
+    """
+    from extraction.verify import Options, verify as prove  # noqa: PLC0415
+
+    with out(stderr=True).status("comparing") as shown:
+        report = prove(settings, schema_of(settings), Options(**options), shown.update)
+    if as_json:
+        click.echo(json.dumps(report.as_dict()))
+    else:
+        out().print(report.render())
+    sys.exit(0 if report.agree else 1)
+
+
+@main.group()
+def demo() -> None:
+    """Look after what the emulated buoys of the demo left behind.
+
+    \b
+    Example:
+      mare demo remove
+    """
+
+
+@demo.command("remove")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.pass_obj
+def demo_remove(settings: Settings, yes: bool) -> None:
+    """Delete the emulated buoys' readings (sensor_id 900001 and up) from both stores, and nothing else.
+
+    \b
+    Example:
+      mare demo remove --yes
+    """
+    from extraction.demo import remove_demo  # noqa: PLC0415
+
+    if not yes:
+        click.confirm(f"Delete all readings with sensor_id {FIRST_DEMO_SENSOR} and above?", abort=True)
+    for store, count in remove_demo(settings, click.echo).items():
+        click.echo(f"{store}: {count:,} readings deleted")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Instances for tests: the real engines as plain processes, on ports and in folders of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from maredata.schema import Schema, load_schema
+from maredata.settings import CHECKOUT, Settings, as_environment
+
+_SETTINGS_WITH_PORT = (
+    ("kafka", "port"),
+    ("kafka", "controller_port"),
+    ("connect", "port"),
+    ("mariadb", "port"),
+    ("elasticsearch", "port"),
+    ("elasticsearch", "transport_port"),
+)
+
+
+@dataclass
+class Instance:
+    """A running instance: engines, `tend` and both sinks, no emulators, and a gateway of its own."""
+
+    settings: Settings
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def schema(self) -> Schema:
+        return load_schema(self.settings.reading.toml)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **as_environment(self.settings)}
+
+    def mare(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Runs a command of the CLI on this instance to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "maredata.cli", *arguments],
+            env=self.environment,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Starts a command that goes on; it is ended with the instance at the latest."""
+        process = subprocess.Popen([sys.executable, "-m", "maredata.cli", *arguments], env=self.environment)
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.started:
+            process.wait(30)
+
+
+def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list[int]:
+    """Ports that nobody holds now, below the range from which connections take theirs."""
+    found: list[int] = []
+    low = 12_000 + (os.getpid() * 37) % 15_000
+    for port in range(low, 32_000):
+        with socket.socket(socket.AF_INET, kind) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise AssertionError("no free ports")
+
+
+def new_settings(home: Path, **changes: object) -> Settings:
+    """Settings of an instance in `home`, with free ports and a copy of reading.toml that a test may edit."""
+    home.mkdir(parents=True)
+    shutil.copy(CHECKOUT / "maredata" / "reading.toml", home / "reading.toml")
+    sections: dict[str, dict[str, object]] = {
+        "udp": {"port": free_ports(1, socket.SOCK_DGRAM)[0]},
+        "reading": {"toml": home / "reading.toml"},
+        "kafka": {"heap": "384m"},
+        "connect": {"heap": "384m"},
+        "mariadb": {},
+        "elasticsearch": {"heap": "768m"},
+    }
+    for (section, name), port in zip(_SETTINGS_WITH_PORT, free_ports(len(_SETTINGS_WITH_PORT)), strict=True):
+        sections[section][name] = port
+    return Settings.model_validate({"home": home, "demo": False, **sections, **changes})
+
+
+def new_home() -> Path:
+    """A folder that the account that engines run as can enter: pytest's own temporary ones are closed to it."""
+    return CHECKOUT / ".mare" / "test" / uuid.uuid4().hex[:8]
+
+
+def launch(settings: Settings) -> Instance:
+    instance = Instance(settings)
+    result = instance.mare("up", timeout=900)
+    assert result.returncode == 0, f"`mare up` failed: {result.stdout}{result.stderr}"
+    return instance
+
+
+def demolish(instance: Instance) -> None:
+    """Ends everything, and removes it unless a look at it is wanted (MARE_TEST_KEEP is no setting of ours)."""
+    instance.end()
+    instance.mare("down", "--wipe")
+    if not os.environ.get("KEEP_TEST_INSTANCES"):
+        shutil.rmtree(instance.settings.home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def instance() -> Iterator[Instance]:
+    """One instance for all tests that leave it as it was. Its gateway listens on settings.udp.port."""
+    running = launch(new_settings(new_home()))
+    yield running
+    demolish(running)
+
+
+@pytest.fixture
+def own_instance() -> Iterator[Callable[..., Instance]]:
+    """Makes instances for tests that change the schema, or kill and wipe."""
+    made: list[Instance] = []
+
+    def make(**changes: object) -> Instance:
+        made.append(launch(new_settings(new_home(), **changes)))
+        return made[-1]
+
+    yield make
+    for running in made:
+        demolish(running)

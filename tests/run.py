@@ -1,0 +1,48 @@
+"""Everything that `mare test` runs, one after the other; each part's own output, and a line for each at the end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PACKAGES = ("maredata", "udp_client", "udp_server", "extraction", "connect", "installs")
+
+
+def main(arguments: list[str]) -> int:
+    fast = "--fast" in arguments
+    chosen = [argument for argument in arguments if argument != "--fast"]
+    python = [sys.executable, "-m"]
+    parts: dict[str, list[str]] = {}
+    if not chosen:
+        parts |= {
+            "lint": [*python, "ruff", "check", "."],
+            "format": [*python, "ruff", "format", "--check", "."],
+            "types": [*python, "mypy"],
+            "units": [*python, "pytest", "tests/unit"],
+        }
+        if not fast:
+            parts["plugin"] = [*python, "installs.plugin_tests"]
+    if not fast:
+        parts["integration"] = [*python, "pytest", "tests/integration", *chosen]
+    elif chosen:
+        parts["units"] = [*python, "pytest", "tests/unit", *chosen]
+    # A developer's own settings must not reach into tests.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MARE_")}
+    results: list[tuple[str, bool, float]] = []
+    for name, command in parts.items():
+        print(f"\n=== {name}: {' '.join(command[2:])}", flush=True)
+        began = time.monotonic()
+        status = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode
+        results.append((name, status == 0, time.monotonic() - began))
+    print("\n=== summary")
+    for name, passed, seconds in results:
+        print(f"{name:<12} {'passed' if passed else 'FAILED'} in {seconds:.0f} s")
+    return 0 if all(passed for _, passed, _ in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -8,10 +8,10 @@ import os
 import platform
 import shutil
 import subprocess
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 from installs.machine import Java
 from maredata.errors import MachineError
@@ -51,16 +51,8 @@ def fetch(settings: Settings, java: Java, progress: Callable[[str], None]) -> No
 
 
 def maven(java: Java, *arguments: str) -> None:
-    """Runs Maven, the machine's own or the Wrapper's. Raises MachineError with Maven's first error."""
-    command = shutil.which("mvn") or str(CHECKOUT / "installs" / "mvnw")
-    result = subprocess.run(
-        [command, "--batch-mode", "--quiet", "--strict-checksums", "--no-transfer-progress", "-Dstyle.color=never", *arguments],
-        env={**os.environ, "JAVA_HOME": str(java.home)},
-        cwd=CHECKOUT / "installs",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Runs Maven, the machine's own or the Wrapper's, quietly. Raises MachineError with its first error."""
+    result = _run_maven(java, "--quiet", *arguments, capture_output=True)
     if result.returncode != 0:
         output = (result.stdout + result.stderr).splitlines()
         errors = [line for line in output if "ERROR" in line] or output or ["(it printed nothing)"]
@@ -68,6 +60,30 @@ def maven(java: Java, *arguments: str) -> None:
             f"Maven failed: {errors[0].strip()[:400]} — check the network (or MVNW_REPOURL, where only a mirror of"
             " the Maven repository can be reached) and run the command again."
         )
+
+
+def test_plugin(java: Java) -> int:
+    """Runs the sink plugin's own tests, with Maven's output shown; Maven's exit status."""
+    return _run_maven(java, f"--file={PLUGIN_SOURCE / 'pom.xml'}", "verify").returncode
+
+
+def _run_maven(java: Java, *arguments: str, capture_output: bool = False) -> subprocess.CompletedProcess[str]:
+    command = shutil.which("mvn") or str(CHECKOUT / "installs" / "mvnw")
+    return subprocess.run(
+        [
+            command,
+            "--batch-mode",
+            "--strict-checksums",
+            "--no-transfer-progress",
+            "-Dstyle.color=never",
+            *arguments,
+        ],
+        env={**os.environ, "JAVA_HOME": str(java.home)},
+        cwd=CHECKOUT / "installs",
+        capture_output=capture_output,
+        text=True,
+        check=False,
+    )
 
 
 def _fetch_engines(engines: Path, java: Java) -> None:

@@ -42,7 +42,11 @@ def kafka(settings: Settings, java: Java) -> Service:
         name="kafka",
         version=versions()["kafka"],
         address=settings.kafka.bootstrap,
-        command=(*_java_command(settings, java, "kafka", settings.kafka.heap), "kafka.Kafka", str(properties)),
+        command=(
+            *_java_command(settings, java, "kafka", settings.kafka.heap),
+            "kafka.Kafka",
+            str(properties),
+        ),
         environment=_environment(settings),
         prepare=prepare,
         ready=partial(ready.tcp_accepts, settings.kafka.host, settings.kafka.port),
@@ -162,7 +166,11 @@ def mariadb(settings: Settings) -> Service:
         name="mariadb",
         version=versions()["mariadb"],
         address=f"{settings.mariadb.host}:{settings.mariadb.port}",
-        command=(str(program / "bin" / "mariadbd"), f"--defaults-file={configuration}", f"--basedir={program}"),
+        command=(
+            str(program / "bin" / "mariadbd"),
+            f"--defaults-file={configuration}",
+            f"--basedir={program}",
+        ),
         environment=environment,
         prepare=prepare,
         ready=partial(ready.mariadb_answers, settings),
@@ -204,12 +212,9 @@ def _fill(template: str | Path, target: Path, values: Mapping[str, object]) -> N
     target.write_text(Template(text).substitute({key: str(value) for key, value in values.items()}), "utf-8")
 
 
-def _run(
-    settings: Settings, name: str, command: tuple[str, ...], environment: dict[str, str] | None = None
-) -> str:
+def _run(settings: Settings, name: str, command: tuple[str, ...], environment: dict[str, str] | None = None) -> str:
     """Runs a preparing command of an engine as the account that will own its data; its output."""
     account = unprivileged_account(settings)
-    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
     result = subprocess.run(
         command,
         env=environment or _environment(settings),
@@ -217,9 +222,11 @@ def _run(
         capture_output=True,
         text=True,
         check=False,
-        **identity,  # type: ignore[call-overload]
+        user=account.pw_uid if account else None,
+        group=account.pw_gid if account else None,
+        extra_groups=[] if account else None,
     )
     if result.returncode != 0:
         last = (result.stdout + result.stderr).strip().splitlines()[-1:] or ["(it printed nothing)"]
         raise EngineExited(f"{name} could not be prepared: “{last[0][:300]}”. Its data is in {settings.home / 'data'}.")
-    return str(result.stdout)
+    return result.stdout

@@ -61,7 +61,12 @@ def find_java(settings: Settings) -> Java:
 
 def check_room(settings: Settings) -> None:
     """Raises MachineError where memory or disk won't do."""
-    heaps = (settings.kafka.heap, settings.connect.heap, settings.elasticsearch.heap, settings.mariadb.buffer_pool)
+    heaps = (
+        settings.kafka.heap,
+        settings.connect.heap,
+        settings.elasticsearch.heap,
+        settings.mariadb.buffer_pool,
+    )
     needed = sum(map(parse_size, heaps)) + _MEMORY_BEYOND_HEAPS
     available = psutil.virtual_memory().available
     if available < needed:

@@ -91,7 +91,6 @@ def start(settings: Settings, service: Service) -> Record:
     log = log_file(settings, service.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     account = unprivileged_account(settings) if service.unprivileged else None
-    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if account else {}
     with log.open("ab") as output:
         process = subprocess.Popen(
             service.command,
@@ -101,7 +100,9 @@ def start(settings: Settings, service: Service) -> Record:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **identity,  # type: ignore[arg-type]
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
         )
     started = psutil.Process(process.pid).create_time()
     record = Record(service.name, service.version, service.address, process.pid, started)

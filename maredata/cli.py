@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ class _Commands(click.Group):
             sys.exit(error.exit_status)
 
 
-class Instant(click.ParamType):
+class Instant(click.ParamType[int]):
     """A timestamp such as 2024-01-21T10:06:04Z, as microseconds since 1970 UTC."""
 
     name = "timestamp"
@@ -100,7 +101,7 @@ def up(settings: Settings) -> None:
       mare up
       MARE_DEMO=false mare up
     """
-    from installs import launcher  # noqa: PLC0415
+    from installs import launcher
 
     console = out(stderr=True)
     began = time.monotonic()
@@ -120,7 +121,7 @@ def up(settings: Settings) -> None:
 
 
 def _await_readings(settings: Settings) -> None:
-    from maredata.status import counts_of_stores  # noqa: PLC0415
+    from maredata.status import counts_of_stores
 
     deadline = time.monotonic() + _VISIBLE_SECONDS
     while not all(counts_of_stores(settings).values()):
@@ -158,7 +159,7 @@ def down(settings: Settings, wipe: bool) -> None:
       mare down
       mare down --wipe
     """
-    from installs import launcher  # noqa: PLC0415
+    from installs import launcher
 
     with out(stderr=True).status("stopping") as shown:
         stopped = launcher.down(settings, shown.update)
@@ -205,9 +206,9 @@ def _watch(settings: Settings) -> None:
 
 
 def _look(settings: Settings, before: Status | None = None) -> Status:
-    from connect.connectors import states  # noqa: PLC0415
-    from installs.launcher import processes  # noqa: PLC0415
-    from maredata.status import look  # noqa: PLC0415
+    from connect.connectors import states
+    from installs.launcher import processes
+    from maredata.status import look
 
     return look(settings, processes(settings), lambda: states(settings), before)
 
@@ -223,8 +224,8 @@ def logs(settings: Settings, name: str, follow: bool) -> None:
     Example:
       mare logs gateway -f
     """
-    from installs.launcher import NAMES  # noqa: PLC0415
-    from installs.process import log_file  # noqa: PLC0415
+    from installs.launcher import NAMES
+    from installs.process import log_file
 
     path = log_file(settings, name)
     if name not in NAMES or not path.exists():
@@ -246,7 +247,12 @@ def test(fast: bool, pytest_arguments: tuple[str, ...]) -> None:
       mare test --fast
       mare test -- -k verify
     """
-    command = [sys.executable, str(CHECKOUT / "tests" / "run.py"), *(["--fast"] if fast else []), *pytest_arguments]
+    command = [
+        sys.executable,
+        str(CHECKOUT / "tests" / "run.py"),
+        *(["--fast"] if fast else []),
+        *pytest_arguments,
+    ]
     os.execv(sys.executable, command)  # noqa: S606
 
 
@@ -266,8 +272,8 @@ def apply(settings: Settings) -> None:
 
 
 def _apply(settings: Settings, progress: Callable[[str], None]) -> None:
-    from connect import connectors  # noqa: PLC0415
-    from maredata.apply import apply as apply_all  # noqa: PLC0415
+    from connect import connectors
+    from maredata.apply import apply as apply_all
 
     schema = schema_of(settings)
     apply_all(settings, schema, partial(connectors.apply, settings, schema, progress), progress)
@@ -276,11 +282,19 @@ def _apply(settings: Settings, progress: Callable[[str], None]) -> None:
 @main.command()
 @click.option("--first-sensor-id", default=FIRST_DEMO_SENSOR, show_default=True, help="sensor_id of the first buoy.")
 @click.option("--buoys", default=1, show_default=True, type=click.IntRange(1), help="How many buoys.")
-@click.option("--rate", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Readings a second, each buoy.")
+@click.option(
+    "--rate",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Readings a second, each buoy.",
+)
 @click.option("--duration", type=click.FloatRange(0), help="End after so many seconds.")
 @click.option("--count", type=click.IntRange(1), help="End after so many readings in all.")
 @click.option("--seed", default=0, show_default=True, help="The same seed and --start give the same readings.")
-@click.option("--lines-per-datagram", default=1, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--lines-per-datagram", default=1, show_default=True, type=click.IntRange(1), help="Lines in each datagram."
+)
 @click.option("--loss", default=0.0, type=click.FloatRange(0, 1), help="Share of readings that are not sent.")
 @click.option("--duplicate", default=0.0, type=click.FloatRange(0, 1), help="Share that is sent twice.")
 @click.option("--disorder", default=0.0, type=click.FloatRange(0, 1), help="Share that is sent after a later one.")
@@ -292,7 +306,7 @@ def _apply(settings: Settings, progress: Callable[[str], None]) -> None:
 @click.option("--port", type=int, help="Send to this port.  [default: MARE_UDP__PORT]")
 @as_json
 @click.pass_obj
-def emulate(settings: Settings, as_json: bool, host: str | None, port: int | None, **options: Any) -> None:
+def emulate(settings: Settings, /, as_json: bool, host: str | None, port: int | None, **options: Any) -> None:
     """Send the readings of emulated buoys to the gateway, until Ctrl-C or --duration or --count.
 
     \b
@@ -300,14 +314,19 @@ def emulate(settings: Settings, as_json: bool, host: str | None, port: int | Non
       mare emulate --buoys 500 --rate 2 --duration 60
       mare emulate --buoys 10 --loss 0.01 --malformed 0.01
     """
-    from udp_client.emulate import Options, emulate  # noqa: PLC0415
+    from udp_client.emulate import Options, emulate
 
     chosen = Options(host=host or settings.udp.host, port=port or settings.udp.port, **options)
     report = emulate(chosen, schema_of(settings), stop_flag(), lambda _: None)
     if as_json:
-        click.echo(json.dumps(report.as_dict()))
-    else:
-        click.echo(report.sentence())
+        click.echo(json.dumps(asdict(report)))
+        return
+    click.echo(
+        f"{report.readings:,} readings in {report.elapsed:.1f} s, {report.true_rate:,.1f} a second of"
+        f" {report.wanted_rate:,.1f} wanted; {report.datagrams:,} datagrams sent, {report.send_errors:,} refused."
+    )
+    if report.slipped:
+        click.echo(f"This machine was too slow: the schedule slipped by {report.slipped:.1f} s.")
 
 
 @main.command()
@@ -325,7 +344,7 @@ def serve(settings: Settings, accepted_log: Path | None) -> None:
       mare serve
       MARE_UDP__HOST=0.0.0.0 mare serve
     """
-    from udp_server.server import serve as run  # noqa: PLC0415
+    from udp_server.server import serve as run
 
     run(settings, accepted_log)
 
@@ -339,8 +358,9 @@ def tend(settings: Settings) -> None:
     Example:
       mare tend
     """
-    from connect.tend import tend as run  # noqa: PLC0415
-    from installs.launcher import Reviver  # noqa: PLC0415
+    from connect.tend import tend as run
+
+    from installs.launcher import Reviver
 
     run(settings, Reviver(settings).revive, stop_flag())
 
@@ -364,7 +384,7 @@ def connect_apply(settings: Settings) -> None:
     Example:
       mare connect apply
     """
-    from connect import connectors  # noqa: PLC0415
+    from connect import connectors
 
     connectors.apply(settings, schema_of(settings), click.echo)
 
@@ -380,7 +400,7 @@ def connect_status(settings: Settings, name: str | None, as_json: bool) -> None:
     Example:
       mare connect status
     """
-    from connect import connectors  # noqa: PLC0415
+    from connect import connectors
 
     found = connectors.status(settings, name)
     if as_json:
@@ -404,7 +424,7 @@ def connect_restart(settings: Settings, name: str) -> None:
     Example:
       mare connect restart mariadb-readings
     """
-    from connect import connectors  # noqa: PLC0415
+    from connect import connectors
 
     connectors.restart(settings, name)
     click.echo(f"Restarted {name}.")
@@ -420,7 +440,7 @@ def connect_delete(settings: Settings, name: str) -> None:
     Example:
       mare connect delete mariadb-readings
     """
-    from connect import connectors  # noqa: PLC0415
+    from connect import connectors
 
     connectors.delete(settings, name)
     click.echo(f"Deleted {name}.")
@@ -438,7 +458,7 @@ def connect_delete(settings: Settings, name: str) -> None:
 @click.option("--accepted", type=click.Path(path_type=Path), help="Also require each reading of this --accepted-log.")
 @as_json
 @click.pass_obj
-def verify(settings: Settings, as_json: bool, **options: Any) -> None:
+def verify(settings: Settings, /, as_json: bool, **options: Any) -> None:
     """Prove that topic, MariaDB and Elasticsearch hold the same readings.
 
     Exit status 0: they agree. 1: they differ. 3: readings were still on their way when the wait was over.
@@ -448,7 +468,8 @@ def verify(settings: Settings, as_json: bool, **options: Any) -> None:
       mare verify
       mare verify --exact --since 2024-01-21
     """
-    from extraction.verify import Options, verify as prove  # noqa: PLC0415
+    from extraction.verify import Options
+    from extraction.verify import verify as prove
 
     with out(stderr=True).status("comparing") as shown:
         report = prove(settings, schema_of(settings), Options(**options), shown.update)
@@ -479,7 +500,7 @@ def demo_remove(settings: Settings, yes: bool) -> None:
     Example:
       mare demo remove --yes
     """
-    from extraction.demo import remove_demo  # noqa: PLC0415
+    from extraction.demo import remove_demo
 
     if not yes:
         click.confirm(f"Delete all readings with sensor_id {FIRST_DEMO_SENSOR} and above?", abort=True)

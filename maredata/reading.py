@@ -33,6 +33,13 @@ _ACCEPTABLE = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,]([0-9]{1,9}))?"
     r"(?:[Zz]|([+-])([0-9]{2})(?::?([0-9]{2}))?)?"
 )
+_PYTHON_TYPES: dict[FieldType, Any] = {
+    FieldType.INTEGER: int,
+    FieldType.NUMBER: (int, float),
+    FieldType.TEXT: str,
+    FieldType.TIMESTAMP: str,
+    FieldType.LOCATION: dict,
+}
 _BAD_NAME = re.compile(r"\s*|_.*|.*\..*", re.DOTALL)
 
 
@@ -236,14 +243,7 @@ def _judge(line: bytes, schema: Schema) -> dict[str, Any]:
 
 
 def _judge_value(name: str, field: Field, value: Any) -> None:
-    kinds: dict[FieldType, tuple[type, ...]] = {
-        FieldType.INTEGER: (int,),
-        FieldType.NUMBER: (int, float),
-        FieldType.TEXT: (str,),
-        FieldType.TIMESTAMP: (str,),
-        FieldType.LOCATION: (dict,),
-    }
-    if isinstance(value, bool) or not isinstance(value, kinds[field.type]):
+    if isinstance(value, bool) or not isinstance(value, _PYTHON_TYPES[field.type]):
         raise Refused(Reason.WRONG_TYPE, f"{name} must be of type {field.type}, not {json.dumps(value)[:64]}")
     match field.type:
         case FieldType.INTEGER:
@@ -259,13 +259,16 @@ def _judge_value(name: str, field: Field, value: Any) -> None:
         case FieldType.LOCATION:
             if set(value) != {"lon", "lat"}:
                 raise Refused(Reason.WRONG_TYPE, f"{name} must have lon and lat, and nothing else")
-            for part, (low, high) in (("lon", LONGITUDES), ("lat", LATITUDES)):
-                number = Field(f"{name}.{part}", FieldType.NUMBER, limits=(low, high))
-                _judge_value(number.name, number, value[part])
+            for part, limits in (("lon", LONGITUDES), ("lat", LATITUDES)):
+                _judge_value(f"{name}.{part}", Field(part, FieldType.NUMBER, limits=limits), value[part])
 
 
 def _judge_range(name: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high or isinstance(value, float) and math.isinf(value) or abs(value) > 1.7976931348623157e308:
+    if (
+        not low <= value <= high
+        or (isinstance(value, float) and math.isinf(value))
+        or abs(value) > 1.7976931348623157e308
+    ):
         raise Refused(Reason.OUT_OF_LIMITS, f"{name} is {str(value)[:40]}, outside {low} to {high}")
 
 

@@ -125,15 +125,12 @@ class Schema:
     def create_table(self, table: str) -> str:
         """DDL of the readings table. Nothing in it can refuse a reading that the gateway accepted."""
         required = {field.name for field in self.fields if field.required}
-        lines = [
-            f"`{name}` {kind} {'NOT NULL' if name in required else 'NULL'}" for name, kind in self.columns()
-        ]
+        lines = [f"`{name}` {kind} {'NOT NULL' if name in required else 'NULL'}" for name, kind in self.columns()]
         lines += [f"`{name}` {definition}" for name, definition in self.points()]
         lines += ["PRIMARY KEY (`sensor_id`, `timestamp`)", "KEY `by_time` (`timestamp`)"]
         body = ",\n  ".join(lines)
-        return (
-            f"CREATE TABLE IF NOT EXISTS `{table}` (\n  {body}\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
-        )
+        options = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin"
+        return f"CREATE TABLE IF NOT EXISTS `{table}` (\n  {body}\n) {options}"
 
     def mapping_properties(self) -> dict[str, Any]:
         """Elasticsearch mapping of the fields. `coerce: false`: "12.5" is no number, here as in MariaDB."""
@@ -161,7 +158,11 @@ class Schema:
 
     def sink_schema(self) -> dict[str, Any]:
         """The schema in JsonConverter's form, limits as parameters: what both sinks' converter checks against."""
-        return {"type": "struct", "name": "org.maredata.Reading", "fields": [_connect(field) for field in self.fields]}
+        return {
+            "type": "struct",
+            "name": "org.maredata.Reading",
+            "fields": [_connect(field) for field in self.fields],
+        }
 
     def refuse_loss(self, previous: Schema) -> None:
         """Raises SchemaError where going from `previous` to this would remove, retype or require a field."""
@@ -186,7 +187,9 @@ def load_schema(path: Path) -> Schema:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise SchemaError(f"There is no {path}: name the file that says what a reading is in MARE_READING__TOML.") from None
+        raise SchemaError(
+            f"There is no {path}: name the file that says what a reading is in MARE_READING__TOML."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SchemaError(f"{path} is not TOML: {error}.") from None
     return Schema.from_dict(content.get("fields", {}))
@@ -227,7 +230,10 @@ def _mapping(field: Field) -> dict[str, Any]:
         FieldType.INTEGER: {"type": "long", "coerce": False},
         FieldType.NUMBER: {"type": "double", "coerce": False},
         FieldType.TEXT: {"type": "keyword"},
-        FieldType.TIMESTAMP: {"type": "date_nanos", "format": f"{CANONICAL_FORMAT}||strict_date_optional_time_nanos"},
+        FieldType.TIMESTAMP: {
+            "type": "date_nanos",
+            "format": f"{CANONICAL_FORMAT}||strict_date_optional_time_nanos",
+        },
         FieldType.LOCATION: {"type": "geo_point"},
     }
     mapping = kinds[field.type]

@@ -11,17 +11,24 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 from dotenv import dotenv_values
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from maredata.errors import SettingsError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+# Where `.mare` is a link, engines get the real path: they may not be able to enter the checkout.
+STATE = (CHECKOUT / ".mare").resolve()
 
 # Read by the `./mare` script before any Python of ours runs.
 _SCRIPT_VARIABLES = frozenset({"MARE_PYTHON"})
+
+
+# A relative folder is meant from where the command is run; other processes of ours run elsewhere.
+Folder = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 class _Section(BaseModel):
@@ -41,15 +48,18 @@ class Udp(_Section):
 class Reading(_Section):
     """What a reading is, and which ones arrive too early or too late to be true."""
 
-    toml: Path = Field(CHECKOUT / "maredata" / "reading.toml", description="the file that says what a reading is")
+    toml: Folder = Field(CHECKOUT / "maredata" / "reading.toml", description="the file that says what a reading is")
     earliest: AwareDatetime = Field(
-        datetime.fromisoformat("1990-01-01T00:00:00+00:00"), description="readings before this instant are refused"
+        datetime.fromisoformat("1990-01-01T00:00:00+00:00"),
+        description="readings before this instant are refused",
     )
     max_ahead_seconds: int = Field(86_400, description="readings further ahead of their arrival are refused")
 
 
 class Kafka(_Section):
-    host: str = "127.0.0.1"
+    """The broker, and how long topics keep what they hold."""
+
+    host: str = Field("127.0.0.1", description="address that others reach it at")
     port: int = Field(9092, description="broker's port for clients")
     controller_port: int = Field(9093, description="local mode: the KRaft controller's port")
     heap: str = Field("512m", description="local mode: the JVM's heap")
@@ -65,7 +75,9 @@ class Kafka(_Section):
 
 
 class Connect(_Section):
-    host: str = "127.0.0.1"
+    """The Connect worker and its sinks."""
+
+    host: str = Field("127.0.0.1", description="address that others reach it at")
     port: int = Field(8083, description="port of Connect's REST API")
     heap: str = Field("512m", description="local mode: the JVM's heap")
     tasks: int = Field(1, description="tasks of each sink")
@@ -76,20 +88,24 @@ class Connect(_Section):
 
 
 class MariaDB(_Section):
-    host: str = "127.0.0.1"
-    port: int = 3306
-    database: str = "observatory"
-    user: str = "mare"
+    """The transactional store."""
+
+    host: str = Field("127.0.0.1", description="address that others reach it at")
+    port: int = Field(3306, description="port for clients")
+    database: str = Field("observatory", description="database that holds the table readings")
+    user: str = Field("mare", description="account of ours; local mode makes it")
     password: str = Field("mare", repr=False, description="set your own where others can reach the server")
     buffer_pool: str = Field("256M", description="local mode: innodb_buffer_pool_size")
 
 
 class Elasticsearch(_Section):
-    host: str = "127.0.0.1"
+    """The analytical store."""
+
+    host: str = Field("127.0.0.1", description="address that others reach it at")
     port: int = Field(9200, description="HTTP port")
     transport_port: int = Field(9300, description="local mode: port between nodes")
-    user: str = ""
-    password: str = Field("", repr=False)
+    user: str = Field("", description="account of ours; empty where security is off, as in local mode")
+    password: str = Field("", repr=False, description="its password")
     heap: str = Field("1g", description="local mode: the JVM's heap")
     shards: int = Field(2, description="primary shards of each readings index")
     replicas: int = Field(0, description="copies of each shard; more than 0 needs more than one node")
@@ -106,8 +122,8 @@ class Settings(BaseSettings):
         env_prefix="MARE_", env_nested_delimiter="__", env_file_encoding="utf-8", frozen=True, extra="ignore"
     )
 
-    home: Path = Field(CHECKOUT / ".mare", description="folder for data, logs and state of this instance")
-    engines: Path = Field(CHECKOUT / ".mare" / "engines", description="folder the pinned engines are unpacked into")
+    home: Folder = Field(STATE, description="folder for data, logs and state of this instance")
+    engines: Folder = Field(STATE / "engines", description="folder the pinned engines are unpacked into")
     java: Path | None = Field(None, description="Java home to use instead of JAVA_HOME or the PATH's java")
     run_as: str = Field("nobody", description="local mode, started by root: the account that runs the engines")
     demo: bool = Field(True, description="`mare up` also starts two emulated buoys")
@@ -121,11 +137,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # pydantic's signature
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, dotenv_settings
 
@@ -152,7 +168,7 @@ def load_settings(env_file: Path | None = CHECKOUT / ".env") -> Settings:
     file_values = dotenv_values(env_file) if env_file is not None and env_file.exists() else {}
     _refuse_unknown({**file_values, **os.environ})
     try:
-        return Settings(_env_file=env_file)  # type: ignore[call-arg]
+        return Settings(_env_file=env_file)
     except ValidationError as error:
         first = error.errors()[0]
         name = "MARE_" + "__".join(str(part) for part in first["loc"]).upper()
@@ -176,6 +192,6 @@ def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
     for name in sorted(environment):
         if not name.startswith("MARE_") or name.upper() in known or name in _SCRIPT_VARIABLES:
             continue
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         hint = f" Did you mean {near[0]}?" if near else " .env.example lists all of them."
         raise SettingsError(f"There is no setting {name}.{hint}")

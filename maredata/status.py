@@ -82,9 +82,7 @@ class Status:
         return table
 
     def _flow(self) -> Table:
-        table = Table(
-            "where", "readings", "a second", "lag", "dead letters", title="Readings", title_justify="left"
-        )
+        table = Table("where", "readings", "a second", "lag", "dead letters", title="Readings", title_justify="left")
         lag = {"MariaDB": SINKS[0], "Elasticsearch": SINKS[1]}
         for place, count in self.readings.items():
             sink = lag.get(place, "")
@@ -97,7 +95,10 @@ class Status:
 
 
 def look(
-    settings: Settings, processes: Sequence[Process], connectors: Callable[[], dict[str, str]], before: Status | None = None
+    settings: Settings,
+    processes: Sequence[Process],
+    connectors: Callable[[], dict[str, str]],
+    before: Status | None = None,
 ) -> Status:
     """Asks everything once, side by side. `before` is an earlier look, from which rates are made."""
     with ThreadPoolExecutor(5) as pool:

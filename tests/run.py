@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PACKAGES = ("maredata", "udp_client", "udp_server", "extraction", "connect", "installs")
+PLUGIN_TESTS = """import sys
+from installs import artifacts, machine
+from maredata.settings import load_settings
+sys.exit(artifacts.test_plugin(machine.find_java(load_settings())))"""
 
 
 def main(arguments: list[str]) -> int:
@@ -25,7 +28,7 @@ def main(arguments: list[str]) -> int:
             "units": [*python, "pytest", "tests/unit"],
         }
         if not fast:
-            parts["plugin"] = [*python, "installs.plugin_tests"]
+            parts["plugin"] = [sys.executable, "-c", PLUGIN_TESTS]
     if not fast:
         parts["integration"] = [*python, "pytest", "tests/integration", *chosen]
     elif chosen:
@@ -34,7 +37,7 @@ def main(arguments: list[str]) -> int:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MARE_")}
     results: list[tuple[str, bool, float]] = []
     for name, command in parts.items():
-        print(f"\n=== {name}: {' '.join(command[2:])}", flush=True)
+        print(f"\n=== {name}: {' '.join(command[2:]).splitlines()[0]}", flush=True)
         began = time.monotonic()
         status = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode
         results.append((name, status == 0, time.monotonic() - began))

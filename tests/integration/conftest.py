@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from installs import process
 from maredata.schema import Schema, load_schema
-from maredata.settings import CHECKOUT, Settings, as_environment
+from maredata.settings import CHECKOUT, STATE, Settings, as_environment
 
 _SETTINGS_WITH_PORT = (
     ("kafka", "port"),
@@ -29,7 +30,7 @@ _SETTINGS_WITH_PORT = (
 
 @dataclass
 class Instance:
-    """A running instance: engines, `tend` and both sinks, no emulators, and a gateway of its own."""
+    """A running instance: engines, `tend` and both sinks; tests start the gateways and emulators they need."""
 
     settings: Settings
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -56,16 +57,15 @@ class Instance:
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a command that goes on; it is ended with the instance at the latest."""
-        process = subprocess.Popen([sys.executable, "-m", "maredata.cli", *arguments], env=self.environment)
-        self.started.append(process)
-        return process
+        self.started.append(subprocess.Popen([sys.executable, "-m", "maredata.cli", *arguments], env=self.environment))
+        return self.started[-1]
 
     def end(self) -> None:
-        for process in self.started:
-            if process.poll() is None:
-                process.terminate()
-        for process in self.started:
-            process.wait(30)
+        for running in self.started:
+            if running.poll() is None:
+                running.terminate()
+        for running in self.started:
+            running.wait(30)
 
 
 def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list[int]:
@@ -103,13 +103,14 @@ def new_settings(home: Path, **changes: object) -> Settings:
 
 def new_home() -> Path:
     """A folder that the account that engines run as can enter: pytest's own temporary ones are closed to it."""
-    return CHECKOUT / ".mare" / "test" / uuid.uuid4().hex[:8]
+    return STATE / "test" / uuid.uuid4().hex[:8]
 
 
 def launch(settings: Settings) -> Instance:
     instance = Instance(settings)
     result = instance.mare("up", timeout=900)
     assert result.returncode == 0, f"`mare up` failed: {result.stdout}{result.stderr}"
+    assert process.stop(settings, "gateway", 30), "`mare up` left no gateway running"
     return instance
 
 
@@ -123,7 +124,7 @@ def demolish(instance: Instance) -> None:
 
 @pytest.fixture(scope="session")
 def instance() -> Iterator[Instance]:
-    """One instance for all tests that leave it as it was. Its gateway listens on settings.udp.port."""
+    """One instance for all tests that leave it as it was."""
     running = launch(new_settings(new_home()))
     yield running
     demolish(running)

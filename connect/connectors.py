@@ -7,6 +7,7 @@ A definition is a JSON file named like its connector. `$name` in a value is fill
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from string import Template
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
-from connect.rest import PAUSED, RUNNING, STOPPED, Connector, Rest
+from connect.rest import PAUSED, STOPPED, Connector, Rest
 from maredata.errors import ConnectError
 from maredata.lag import group_members
 from maredata.names import consumer_group
@@ -24,12 +25,15 @@ from maredata.settings import Settings
 DEFINITIONS = Path(__file__).parent / "connectors"
 
 _WAIT_SECONDS = 90  # a consumer that hangs in a store's call is thrown out of its group after 60
-_RESTART_SECONDS = 3
+_AGAIN_SECONDS = 3
 
 
 def definitions(settings: Settings, schema: Schema) -> dict[str, dict[str, str]]:
     """The configuration of each connector, by its name."""
-    values = {"tasks": str(settings.connect.tasks), "schema": json.dumps(schema.sink_schema(), separators=(",", ":"))}
+    values = {
+        "tasks": str(settings.connect.tasks),
+        "schema": json.dumps(schema.sink_schema(), separators=(",", ":")),
+    }
     return {
         path.stem: {"name": path.stem}
         | {key: Template(value).substitute(values) for key, value in json.loads(path.read_text("utf-8")).items()}
@@ -65,7 +69,7 @@ def status(settings: Settings, name: str | None = None) -> list[Connector]:
 
 def states(settings: Settings) -> dict[str, str]:
     """One word for each connector: RUNNING only if all its tasks run, else the state that is in the way."""
-    return {connector.name: _worst_state(connector) for connector in status(settings)}
+    return {connector.name: connector.overall for connector in status(settings)}
 
 
 def restart(settings: Settings, name: str) -> None:
@@ -110,17 +114,19 @@ def _resume(rest: Rest, name: str) -> bool:
     connector = rest.connector(name)
     if connector is not None and connector.running:
         return False
-    if connector is not None and connector.state in (STOPPED, PAUSED):
-        rest.resume(name)
-    restarted = time.monotonic()
+    resumed = restarted = -math.inf
 
     def running() -> bool:
-        nonlocal connector, restarted
-        connector = rest.connector(name)
+        nonlocal connector, resumed, restarted
+        connector, now = rest.connector(name), time.monotonic()
+        # Asked for again, since a state can be an old one: Connect writes it down a moment later than it is.
+        if connector is not None and connector.state in (STOPPED, PAUSED) and now > resumed + _AGAIN_SECONDS:
+            rest.resume(name)
+            resumed = now
         # A store that is only just starting fails the first try; nobody else may be there to restart the task.
-        if connector is not None and connector.failed and time.monotonic() > restarted + _RESTART_SECONDS:
-            rest.restart(name)
-            restarted = time.monotonic()
+        if connector is not None and connector.failed and now > restarted + _AGAIN_SECONDS:
+            rest.restart(name, only_failed=True)
+            restarted = now
         return connector is not None and connector.running
 
     if not _within(_WAIT_SECONDS, running):
@@ -140,11 +146,6 @@ def _within(seconds: float, condition: Callable[[], bool]) -> bool:
         return attempts(condition)
     except RetryError:
         return False
-
-
-def _worst_state(connector: Connector) -> str:
-    states = [connector.state, *(task.state for task in connector.tasks)]
-    return next((state for state in states if state != RUNNING), RUNNING if connector.tasks else "WITHOUT TASKS")
 
 
 def _unknown(name: str, found: list[Connector]) -> list[Connector]:

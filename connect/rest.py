@@ -43,6 +43,12 @@ class Connector:
         return self.state == RUNNING and bool(self.tasks) and all(task.state == RUNNING for task in self.tasks)
 
     @property
+    def overall(self) -> str:
+        """One word for all: RUNNING only if every task runs, else the state that is in the way."""
+        states = [self.state, *(task.state for task in self.tasks)]
+        return next((state for state in states if state != RUNNING), RUNNING if self.tasks else "WITHOUT TASKS")
+
+    @property
     def failed(self) -> bool:
         return self.state == FAILED or any(task.state == FAILED for task in self.tasks)
 
@@ -51,9 +57,7 @@ class Connector:
 
     @classmethod
     def from_status(cls, status: dict[str, Any]) -> Connector:
-        tasks = tuple(
-            Task(task["id"], task["state"], _first_line(task.get("trace", ""))) for task in status["tasks"]
-        )
+        tasks = tuple(Task(task["id"], task["state"], _first_line(task.get("trace", ""))) for task in status["tasks"])
         own = _first_line(status["connector"].get("trace", ""))
         trouble = own or next((task.trouble for task in tasks if task.trouble), "")
         return cls(status["name"], status["connector"]["state"], tasks, trouble)
@@ -99,10 +103,14 @@ class Rest:
     def resume(self, name: str) -> None:
         self._ask("PUT", f"/connectors/{name}/resume")
 
-    def restart(self, name: str, only_failed: bool = True) -> None:
+    def restart(self, name: str, only_failed: bool) -> None:
         """Asks for the connector and its tasks to be started anew."""
         failed = "true" if only_failed else "false"
         self._ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed={failed}")
+
+    def restart_part(self, name: str, task: int | None) -> None:
+        """Asks for that task, or for the connector without its tasks, to be started anew."""
+        self._ask("POST", f"/connectors/{name}/restart" if task is None else f"/connectors/{name}/tasks/{task}/restart")
 
     def delete(self, name: str) -> bool:
         """False where there was none. The offsets stay, so one of the same name goes on from there."""

@@ -1,0 +1,52 @@
+package org.maredata.connect.elasticsearch;
+
+import java.util.function.DoubleSupplier;
+import java.util.function.LongSupplier;
+
+/** When the next bulk may go out: at once while all is well, after growing waits with jitter while it isn't. */
+final class RetryPolicy {
+    private final long firstMs;
+    private final long maxMs;
+    private final LongSupplier nanoTime;
+    private final DoubleSupplier random;
+    private int failures;
+    private long due;
+
+    /**
+     * @param nanoTime a clock like System.nanoTime
+     * @param random gives numbers from 0 to 1, so that many tasks don't come back in step
+     */
+    RetryPolicy(long firstMs, long maxMs, LongSupplier nanoTime, DoubleSupplier random) {
+        this.firstMs = firstMs;
+        this.maxMs = maxMs;
+        this.nanoTime = nanoTime;
+        this.random = random;
+        this.due = nanoTime.getAsLong();
+    }
+
+    void succeeded() {
+        failures = 0;
+        due = nanoTime.getAsLong();
+    }
+
+    /**
+     * Something has to be sent again.
+     *
+     * @param progress true if some documents of the bulk were settled: then the wait doesn't grow, so that one
+     *     index in trouble doesn't hold up the others for long
+     */
+    void failed(boolean progress) {
+        failures = progress ? 1 : failures + 1;
+        double wait = Math.min((double) maxMs, firstMs * Math.pow(2, failures - 1));
+        due = nanoTime.getAsLong() + (long) (wait * (0.5 + random.getAsDouble() / 2) * 1_000_000);
+    }
+
+    boolean isDue() {
+        return nanoTime.getAsLong() - due >= 0;
+    }
+
+    /** How long it is until then, in whole milliseconds, rounded up; 0 if it is due. */
+    long waitMs() {
+        return Math.max(0, (due - nanoTime.getAsLong() + 999_999) / 1_000_000);
+    }
+}

@@ -1,0 +1,162 @@
+package org.maredata.connect.elasticsearch;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.sun.net.httpserver.HttpExchange;
+import com.sun.net.httpserver.HttpServer;
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.InetSocketAddress;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Queue;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.function.Function;
+import java.util.stream.Collectors;
+
+/** Real HTTP with scripted answers. Without a script it does what it is told in a bulk, deleting included. */
+final class FakeElasticsearch implements AutoCloseable {
+    /** One line pair of a bulk. */
+    record Doc(String index, String id, String source) {
+    }
+
+    /** What is answered to one request. */
+    interface Reply {
+        void to(HttpExchange exchange, List<Doc> docs) throws Exception;
+    }
+
+    final List<List<Doc>> requests = Collections.synchronizedList(new ArrayList<>());
+    final List<String> headers = Collections.synchronizedList(new ArrayList<>());
+    final Map<String, String> stored = Collections.synchronizedMap(new LinkedHashMap<>());
+
+    private static final ObjectMapper MAPPER = new ObjectMapper();
+    private final Queue<Reply> script = new ConcurrentLinkedQueue<>();
+    private final ExecutorService threads = Executors.newCachedThreadPool();
+    private volatile Reply always = items(doc -> null);
+    private HttpServer server;
+    private int port;
+
+    FakeElasticsearch() {
+        start();
+    }
+
+    void start() {
+        try {
+            server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0);
+            port = server.getAddress().getPort();
+            server.createContext("/", this::handle);
+            server.setExecutor(threads);
+            server.start();
+        } catch (IOException e) {
+            throw new java.io.UncheckedIOException(e);
+        }
+    }
+
+    /** Refuses connections from now on. */
+    void stop() {
+        server.stop(0);
+    }
+
+    String url() {
+        return "http://127.0.0.1:" + port;
+    }
+
+    /** The answers to the next requests. */
+    FakeElasticsearch answers(Reply... replies) {
+        script.addAll(List.of(replies));
+        return this;
+    }
+
+    /** The answer when the script is at its end. */
+    void answersAlways(Reply reply) {
+        always = reply;
+    }
+
+    @Override
+    public void close() {
+        server.stop(0);
+        threads.shutdownNow();
+    }
+
+    Reply whole(int status, String body) {
+        return (exchange, docs) -> send(exchange, status, body);
+    }
+
+    Reply dropsConnection() {
+        return (exchange, docs) -> exchange.close();
+    }
+
+    /** Answers once it is let go. */
+    Reply after(CountDownLatch latch, Reply reply) {
+        return (exchange, docs) -> {
+            latch.await();
+            reply.to(exchange, docs);
+        };
+    }
+
+    /** Each document is stored for a null, or else answered with this error: {@code 400 {"type":…}}. */
+    Reply items(Function<Doc, String> error) {
+        return (exchange, docs) -> {
+            List<String> items = docs.stream().map(doc -> item(doc, error.apply(doc))).collect(Collectors.toList());
+            send(exchange, 200, "{\"errors\":true,\"items\":[" + String.join(",", items) + "]}");
+        };
+    }
+
+    static String error(int status, String type, String reason) {
+        return status + " {\"type\":\"" + type + "\",\"reason\":\"" + reason + "\"}";
+    }
+
+    private String item(Doc doc, String error) {
+        if (error == null) {
+            if (doc.source == null) {
+                stored.remove(doc.index + "/" + doc.id);
+            } else {
+                stored.put(doc.index + "/" + doc.id, doc.source);
+            }
+            return "{\"index\":{\"status\":201}}";
+        }
+        return "{\"index\":{\"status\":" + error.substring(0, 3) + ",\"error\":" + error.substring(4) + "}}";
+    }
+
+    private void handle(HttpExchange exchange) throws IOException {
+        String body = new String(exchange.getRequestBody().readAllBytes(), StandardCharsets.UTF_8);
+        List<Doc> docs = parse(body);
+        headers.add(exchange.getRequestMethod() + " " + exchange.getRequestURI().getPath() + " "
+                + exchange.getRequestHeaders().getFirst("Content-Type") + " "
+                + exchange.getRequestHeaders().getFirst("Authorization"));
+        Reply reply = script.poll();
+        requests.add(docs);
+        try {
+            (reply == null ? always : reply).to(exchange, docs);
+        } catch (Exception e) {
+            exchange.close();
+        }
+    }
+
+    private static List<Doc> parse(String body) throws IOException {
+        List<Doc> docs = new ArrayList<>();
+        String[] lines = body.split("\n");
+        for (int i = 0; i < lines.length; i++) {
+            Map.Entry<String, JsonNode> action = MAPPER.readTree(lines[i]).properties().iterator().next();
+            String index = action.getValue().path("_index").asText();
+            String id = action.getValue().path("_id").asText();
+            docs.add(new Doc(index, id, action.getKey().equals("delete") ? null : lines[++i]));
+        }
+        return docs;
+    }
+
+    private static void send(HttpExchange exchange, int status, String body) throws IOException {
+        byte[] bytes = body.getBytes(StandardCharsets.UTF_8);
+        exchange.getResponseHeaders().set("Content-Type", "application/json");
+        exchange.sendResponseHeaders(status, bytes.length == 0 ? -1 : bytes.length);
+        exchange.getResponseBody().write(bytes);
+        exchange.close();
+    }
+}

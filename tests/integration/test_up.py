@@ -1,0 +1,157 @@
+"""`mare up`, `status`, `down`: what a new user does, on the real engines."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Instance, new_home, new_settings
+from waiting import await_true
+
+from installs.process import record_of, stop
+from maredata.names import FIRST_DEMO_SENSOR
+from maredata.reading import format_timestamp, identity, parse_timestamp
+from maredata.stores import connect_elasticsearch, connect_mariadb, kafka_consumer
+
+OBSERVATORY = (
+    '{"timestamp": "2024-01-21 10:06:04.095931", "temperature": 20.9, "humidity": 59.22, "pressure": 1001.87,'
+    ' "sensor_id": 1, "location": {"lon": 3.185785, "lat": 42.488629}}'
+)
+BANYULS = (3.1291, 42.4827)  # 4.7 km from the buoy
+
+
+def query(instance: Instance, sql: str) -> list[Any]:
+    with connect_mariadb(instance.settings) as connection:
+        cursor = connection.cursor()
+        cursor.execute(sql)
+        return list(cursor)
+
+
+def document(instance: Instance, id_: str) -> dict[str, Any] | None:
+    search = connect_elasticsearch(instance.settings)
+    found = search.search(index="readings-*", query={"ids": {"values": [id_]}}, fields=["timestamp"])["hits"]["hits"]
+    return found[0] if found else None
+
+
+def test_the_demo_flows_into_both_stores_and_survives_down_and_up(own_instance: Callable[..., Instance]) -> None:
+    instance = own_instance(demo=True)
+    demo = f"sensor_id >= {FIRST_DEMO_SENSOR}"
+    assert query(instance, f"SELECT COUNT(DISTINCT sensor_id) FROM readings WHERE {demo}") == [(2,)] or await_true(
+        lambda: query(instance, f"SELECT COUNT(DISTINCT sensor_id) FROM readings WHERE {demo}") == [(2,)]
+    )
+    again = instance.mare("up")
+    assert (again.returncode, again.stdout) == (0, "Everything runs already; `mare status` shows it.\n") or "gateway" in (
+        again.stderr
+    ), again.stderr
+
+    seen = json.loads(instance.mare("status", "--json").stdout)
+    assert seen["healthy"], seen
+    assert {process["name"] for process in seen["processes"]} >= {"kafka", "connect", "tend", "gateway", "buoy-1"}
+
+    assert instance.mare("down").returncode == 0
+    assert list((instance.settings.home / "run").iterdir()) == []
+    assert instance.mare("down").stdout == "Nothing was running.\n"
+    assert instance.mare("up").returncode == 0
+    proof = instance.mare("verify", "--exact")
+    assert proof.returncode == 0, proof.stdout + proof.stderr
+
+    removed = instance.mare("demo", "remove", "--yes")
+    assert removed.returncode == 0, removed.stderr
+
+
+def test_a_reading_keeps_its_microseconds_and_its_place(instance: Instance) -> None:
+    gateway = instance.start("serve")
+    await_true(lambda: (instance.settings.home / "state" / "gateway.json").exists())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(OBSERVATORY.encode(), (instance.settings.udp.host, instance.settings.udp.port))
+    micros = parse_timestamp("2024-01-21 10:06:04.095931")
+    hit = await_true(lambda: document(instance, identity(1, micros)), what="in Elasticsearch")
+    row = await_true(
+        lambda: query(instance, "SELECT `timestamp`, temperature FROM readings WHERE sensor_id = 1"), what="in MariaDB"
+    )
+    assert hit["_source"] == json.loads(OBSERVATORY)
+    assert hit["_index"] == "readings-2024.01"
+    assert hit["fields"]["timestamp"] == [format_timestamp(micros)]
+    assert (row[0][0].isoformat(" "), row[0][1]) == ("2024-01-21 10:06:04.095931", 20.9)
+
+    place = {"lon": BANYULS[0], "lat": BANYULS[1]}
+    for distance, expected in (("6km", 1), ("4km", 0)):
+        near = {
+            "bool": {
+                "filter": [{"term": {"sensor_id": 1}}, {"geo_distance": {"distance": distance, "location": place}}]
+            }
+        }
+        count = connect_elasticsearch(instance.settings).count(index="readings-*", query=near)["count"]
+        assert count == expected
+    sql = f"SELECT ST_Distance_Sphere(location, POINT({BANYULS[0]}, {BANYULS[1]})) FROM readings WHERE sensor_id = 1"
+    assert 4_000 < query(instance, sql)[0][0] < 6_000
+    gateway.terminate()
+    assert gateway.wait(30) == 0
+
+
+def test_a_port_in_use_leaves_nothing_behind() -> None:
+    settings = new_settings(new_home())
+    with socket.socket() as holder:
+        holder.bind((settings.mariadb.host, settings.mariadb.port))
+        holder.listen()
+        result = Instance(settings).mare("up")
+    assert result.returncode == 2
+    assert f"Port {settings.mariadb.port} for mariadb is in use" in result.stderr
+    assert "MARE_MARIADB__PORT" in result.stderr
+    assert not (settings.home / "run").exists()
+
+
+def test_an_engine_that_does_not_start_leaves_nothing_running() -> None:
+    settings = new_settings(new_home(), elasticsearch={"heap": "1m"})
+    instance = Instance(settings)
+    result = instance.mare("up")
+    assert result.returncode == 2
+    assert "elasticsearch ended" in result.stderr
+    assert [path.name for path in (settings.home / "run").iterdir()] == []
+    instance.mare("down", "--wipe")
+
+
+def test_tend_revives_the_gateway_too(own_instance: Callable[..., Instance]) -> None:
+    instance = own_instance()
+    assert instance.mare("up").returncode == 0  # the fixture stopped the gateway; `up` starts what is missing
+    first = record_of(instance.settings, "gateway")
+    assert first is not None
+    stopped = instance.mare("logs", "nonsense")
+    assert stopped.returncode == 2
+    import os
+    import signal
+
+    os.kill(first.pid, signal.SIGKILL)
+    await_true(
+        lambda: (now := record_of(instance.settings, "gateway")) is not None and now.alive and now.pid != first.pid,
+        what="the gateway is revived",
+    )
+    messages = kafka_consumer(instance.settings, consumer_timeout_ms=30_000)
+    messages.subscribe(["pipeline.metrics"])
+    metrics = json.loads(next(messages).value)
+    assert set(metrics["lag"]) == {"mariadb-readings", "elasticsearch-readings"}
+    assert stop(instance.settings, "gateway", 30)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Paris"])
+def test_a_zone_of_the_machine_changes_nothing(
+    instance: Instance, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    gateway = instance.start("serve")
+    await_true(lambda: (instance.settings.home / "state" / "gateway.json").exists())
+    line = '{"sensor_id": 2, "timestamp": "2024-07-01T00:30:00+02:00"}'
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(line.encode(), (instance.settings.udp.host, instance.settings.udp.port))
+    hit = await_true(lambda: document(instance, identity(2, parse_timestamp("2024-06-30 22:30:00"))))
+    assert hit["_source"]["timestamp"] == "2024-06-30 22:30:00.000000"
+    assert hit["_index"] == "readings-2024.06"
+    row = await_true(lambda: query(instance, "SELECT `timestamp` FROM readings WHERE sensor_id = 2"))
+    assert row[0][0].isoformat(" ") == "2024-06-30 22:30:00"
+    proof = instance.mare("verify", "--exact")
+    assert proof.returncode == 0, proof.stdout + proof.stderr
+    gateway.terminate()
+    assert gateway.wait(30) == 0

@@ -74,6 +74,8 @@ class Restarts:
         if not failed:
             if patient is not None and now - patient.restarted_at >= _STEADY_SECONDS:
                 del self._patients[key]
+            elif patient is not None:
+                patient.restart_at = None
             return False
         if patient is None:
             patient = self._patients[key] = _Patient()

@@ -178,12 +178,12 @@ class MariaDB:
             cursor = self._connection.cursor()
             try:
                 cursor.execute(sql, bound)
+                return int(cursor.rowcount > 0)
             except mysql.connector.DataError as error:
                 refused(key, f"MariaDB: {error.msg}")
                 return 0
             finally:
                 cursor.close()
-            return int(cursor.rowcount > 0)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -17,6 +17,8 @@ from maredata.reading import Decoder, Reading, Refused, format_timestamp
 
 _CHUNK = 1_000
 
+Records = dict[tuple[int, int], Reading]  # by partition and offset
+
 
 @dataclass
 class Repairs:
@@ -79,6 +81,11 @@ class Repair:
         # Looked up again: what was compared may have been mended by the sinks since.
         rows = self._mariadb.lookup(candidate.key for candidate in chunk)
         documents = self._elasticsearch.lookup((candidate.key for candidate in chunk), ids_of(chunk))
+        records = self._topic.records(
+            (c.topic.partition, c.topic.offset)
+            for c in chunk
+            if c.topic is not None and any(d.kind is Kind.NOT_IN_ELASTICSEARCH for d in c.differences)
+        )
         plan = _Plan()
         for candidate in chunk:
             key, row = candidate.key, rows.get(candidate.key)
@@ -89,7 +96,7 @@ class Repair:
                     done.note(candidate)
                     self._settle(plan, row, stored)
                 continue
-            reading = self._reading(candidate, stored, found)
+            reading = self._reading(candidate, stored, records, found)
             if row is None and reading is None:
                 done.refuse(key, "no other side has a reading to copy")
                 continue
@@ -111,12 +118,14 @@ class Repair:
             source = document_of(self._columns, row._replace(values=merged), stored.source)
             plan.writes.append(Write(row[:2], source, stored))
 
-    def _reading(self, candidate: Candidate, stored: Stored | None, found: Sequence[Stored]) -> Reading | None:
+    def _reading(
+        self, candidate: Candidate, stored: Stored | None, records: Records, found: Sequence[Stored]
+    ) -> Reading | None:
         """The reading that a store lacks, from the best source there is: the other store, the topic, a stray copy."""
         if stored is not None:
             return self._decoded(stored)
         if candidate.topic is not None:
-            reading = self._topic.record(candidate.topic.partition, candidate.topic.offset)
+            reading = records.get((candidate.topic.partition, candidate.topic.offset))
             if reading is not None and (reading.sensor_id, reading.micros) == candidate.key:
                 return reading
         return next((reading for stray in found if (reading := self._decoded(stray)) is not None), None)

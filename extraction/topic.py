@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ Offsets = dict[int, int]  # by partition
 Progress = Callable[[str], None]
 
 _SILENCE = 30.0  # seconds without a record after which the broker is given up
+_SKIP = 5_000  # records that are read over rather than sought past
 _POLL = 0.5  # seconds between two looks at the sinks' offsets
 
 
@@ -83,14 +84,16 @@ class Topic:
             self._take(snapshot, message, removed)
         return snapshot
 
-    def record(self, partition: int, offset: int) -> Reading | None:
-        """One record, decoded again; None when retention took it in the meantime."""
-        for message in self._records({partition: offset}, {partition: offset + 1}):
-            try:
-                return self._decoder.decode(message.value() or b"")
-            except Refused:
-                return None
-        return None
+    def records(self, positions: Iterable[tuple[int, int]]) -> dict[tuple[int, int], Reading]:
+        """The records at these (partition, offset), decoded again; what retention took meanwhile is left out."""
+        wanted = set(positions)
+        found: dict[tuple[int, int], Reading] = {}
+        for partition, first, last in stretches(wanted, _SKIP):
+            for message in self._records({partition: first}, {partition: last + 1}):
+                if (position := _position(message)) in wanted:
+                    with suppress(Refused):
+                        found[position] = self._decoder.decode(message.value() or b"")
+        return found
 
     def wait_for_sinks(self, ends: Offsets, seconds: float, progress: Progress) -> None:
         """Returns when both sinks have stored everything before `ends`, or raises VerifyTimeout."""
@@ -149,9 +152,11 @@ class Topic:
             return
         last_word = time.monotonic()
         with kafka_errors(self._settings):
-            self._consumer.assign([TopicPartition(READINGS, p, first[p]) for p in sorted(open_partitions)])
+            assigned = [TopicPartition(READINGS, p, first[p]) for p in sorted(open_partitions)]
+            self._consumer.assign(assigned)
+            self._consumer.resume(assigned)  # a pause outlives the assignment it was made in
             while open_partitions:
-                for message in self._consumer.consume(10_000, timeout=1.0):
+                for message in self._consumer.consume(1_000, timeout=0.1):
                     last_word = time.monotonic()
                     error = message.error()
                     if error is not None and error.code() != KafkaError._PARTITION_EOF:
@@ -166,6 +171,20 @@ class Topic:
                 if time.monotonic() - last_word > _SILENCE:
                     raise StoreError(f"Kafka stopped sending topic {READINGS}: look at `mare logs kafka`.")
             self._consumer.unassign()
+
+
+def stretches(positions: Iterable[tuple[int, int]], skip: int) -> Iterator[tuple[int, int, int]]:
+    """(partition, first, last) such that all positions are covered, without reading over more than `skip` others."""
+    current: tuple[int, int, int] | None = None
+    for partition, offset in sorted(positions):
+        if current is not None and current[0] == partition and offset - current[2] <= skip:
+            current = (partition, current[1], offset)
+            continue
+        if current is not None:
+            yield current
+        current = (partition, offset, offset)
+    if current is not None:
+        yield current
 
 
 def _position(message: Message) -> tuple[int, int]:

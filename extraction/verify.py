@@ -135,14 +135,15 @@ class _Comparison:
             return None, []
         found: Sorter[Key] = Sorter(self._folder, tuple[int, int])
         notes = []
-        with self._options.accepted.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.endswith(b"\n"):
-                    notes.append(f"The last line of {self._options.accepted} has no end and was left out.")
-                elif line.strip():
-                    key = _accepted(line, self._options.accepted, number)
-                    if self._inside(key):
+        try:
+            with self._options.accepted.open("rb") as file:
+                for number, line in enumerate(file, 1):
+                    if not line.endswith(b"\n"):
+                        notes.append(f"The last line of {self._options.accepted} has no end and was left out.")
+                    elif self._inside(key := _accepted(line, self._options.accepted, number)):
                         found.add(key)
+        except OSError as error:
+            raise MareError(f"{self._options.accepted} can't be read ({error.strerror}): name another file.") from None
         return found, notes
 
     def differing_ranges(

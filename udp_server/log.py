@@ -51,10 +51,18 @@ class Repeats(logging.Filter):
         return True
 
 
+class NoExperimentalNotice(logging.Filter):
+    """librdkafka says at each start that the gapless guarantee is experimental. We know."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "enable.gapless.guarantee" not in record.getMessage()
+
+
 def log_to_stderr() -> None:
     """Once, by the process whose main work the gateway is."""
     handler = logging.StreamHandler()
     handler.setFormatter(Logfmt())
+    handler.addFilter(NoExperimentalNotice())
     handler.addFilter(Repeats())
     logger = logging.getLogger("udp_server")
     logger.handlers = [handler]

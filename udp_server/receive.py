@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import select
 import socket
 import struct
 import sys
+from pathlib import Path
 
 from maredata.errors import EngineAlreadyRunning, MachineError
 from maredata.settings import Udp
@@ -43,7 +45,20 @@ class Receiver:
         """What the socket holds, up to a batch; after `wait` seconds without any, nothing."""
         return self._drain() or (self._drain() if self._readable.poll(wait * 1000) else [])
 
+    def count_drops(self) -> None:
+        """Counts the kernel's drops since the last datagram too: of these only /proc knows."""
+        table = Path("/proc/net/udp6" if self._socket.family == socket.AF_INET6 else "/proc/net/udp")
+        inode = str(os.fstat(self._socket.fileno()).st_ino)
+        try:
+            rows = [row.split() for row in table.read_text("ascii").splitlines()[1:]]
+        except OSError:
+            return
+        for row in rows:
+            if row[9] == inode:
+                self._saw(int(row[12]))
+
     def close(self) -> None:
+        self.count_drops()
         self._socket.close()
 
     def _drain(self) -> list[Datagram]:
@@ -63,10 +78,15 @@ class Receiver:
     def _count_drops(self, ancillary: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, _SO_RXQ_OVFL):
-                (overflow,) = struct.unpack("=I", data[:4])
-                # The kernel counts in 32 bits, from the socket's making on.
-                self._ledger.kernel_dropped += (overflow - self._overflow) & 0xFFFFFFFF
-                self._overflow = overflow
+                self._saw(*struct.unpack("=I", data[:4]))
+
+    def _saw(self, overflow: int) -> None:
+        # The kernel counts in 32 bits, from the socket's making on. A datagram carries the count at its arrival,
+        # which may be behind what /proc has told meanwhile.
+        fresh = (overflow - self._overflow) & 0xFFFFFFFF
+        if fresh < 1 << 31:
+            self._ledger.kernel_dropped += fresh
+            self._overflow = overflow
 
 
 def _listen(settings: Udp) -> socket.socket:

@@ -109,6 +109,7 @@ class Server:
 
     def _tick(self) -> None:
         self._reload()
+        self._receiver.count_drops()
         self._write_ledger()
         self._write_audit()
         self._report_losses()

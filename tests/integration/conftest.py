@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from waiting import await_true
 
 from installs import process
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, STATE, Settings, as_environment
+from maredata.state import ledger_file, read_json
 
 _SETTINGS_WITH_PORT = (
     ("kafka", "port"),
@@ -106,16 +108,25 @@ def new_home() -> Path:
     return STATE / "test" / uuid.uuid4().hex[:8]
 
 
-def launch(settings: Settings) -> Instance:
+def launch(settings: Settings, gateway: bool = False) -> Instance:
+    """`mare up`; without `gateway` the one that it started is stopped, since most tests start their own."""
     instance = Instance(settings)
     result = instance.mare("up", timeout=900)
     assert result.returncode == 0, f"`mare up` failed: {result.stdout}{result.stderr}"
-    assert process.stop(settings, "gateway", 30), "`mare up` left no gateway running"
+    assert gateway or process.stop(settings, "gateway", 30), "`mare up` left no gateway running"
     return instance
 
 
+def start_gateway(instance: Instance, *arguments: str) -> subprocess.Popen[bytes]:
+    """A gateway of the test's own, once it listens."""
+    gateway = instance.start("serve", *arguments)
+    ledger = ledger_file(instance.settings)
+    await_true(lambda: read_json(ledger).get("pid") == gateway.pid, what="the gateway listens")
+    return gateway
+
+
 def demolish(instance: Instance) -> None:
-    """Ends everything, and removes it unless a look at it is wanted (MARE_TEST_KEEP is no setting of ours)."""
+    """Ends everything, and removes it, unless KEEP_TEST_INSTANCES asks for a look at it."""
     instance.end()
     instance.mare("down", "--wipe")
     if not os.environ.get("KEEP_TEST_INSTANCES"):
@@ -135,8 +146,8 @@ def own_instance() -> Iterator[Callable[..., Instance]]:
     """Makes instances for tests that change the schema, or kill and wipe."""
     made: list[Instance] = []
 
-    def make(**changes: object) -> Instance:
-        made.append(launch(new_settings(new_home(), **changes)))
+    def make(gateway: bool = False, **changes: object) -> Instance:
+        made.append(launch(new_settings(new_home(), **changes), gateway))
         return made[-1]
 
     yield make

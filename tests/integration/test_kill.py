@@ -7,13 +7,13 @@ import random
 import secrets
 import signal
 import time
+from pathlib import Path
 
 import pytest
-from conftest import Instance
+from conftest import Instance, start_gateway
 from waiting import await_true
 
 from installs.process import Record, record_of
-from maredata.state import ledger_file, read_json
 
 KILLS = 3
 BUOYS = 500
@@ -27,8 +27,7 @@ def test_nothing_accepted_is_lost_when_it_is_killed(instance: Instance, engine: 
     print(f"seed {seed}")
     chance = random.Random(seed)
     accepted_log = instance.settings.home / f"accepted-{engine}.csv"
-    gateway = instance.start("serve", "--accepted-log", str(accepted_log))
-    await_true(lambda: read_json(ledger_file(instance.settings)).get("pid") == gateway.pid, what="gateway ready")
+    gateway = start_gateway(instance, "--accepted-log", str(accepted_log))
     emulator = instance.start(
         *("emulate", "--first-sensor-id", str(FIRST_SENSOR[engine]), "--buoys", str(BUOYS), "--rate", str(RATE))
     )
@@ -54,9 +53,9 @@ def test_nothing_accepted_is_lost_when_it_is_killed(instance: Instance, engine: 
     assert proof.returncode == 0, proof.stdout + proof.stderr
 
 
-def lines(path: os.PathLike[str]) -> int:
+def lines(path: Path) -> int:
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             return sum(1 for _ in file)
     except FileNotFoundError:
         return 0

@@ -65,7 +65,13 @@ enum Answer {
             return status == 400 && !type.isEmpty();
         }
     },
-    NO_ANSWER(Treatment.RETRY, "connection refused or reset, time-out, unknown host") {
+    TOO_SLOW(Treatment.RETRY_SMALLER, "no answer within `request.timeout.ms`") {
+        @Override
+        boolean fits(int status, String type, String reason) {
+            return false;
+        }
+    },
+    NO_ANSWER(Treatment.RETRY, "connection refused or reset, unknown host") {
         @Override
         boolean fits(int status, String type, String reason) {
             return false;
@@ -82,6 +88,7 @@ enum Answer {
     enum Treatment {
         DONE("the record is settled"),
         RETRY("sent again, for ever, with growing waits; never a dead letter"),
+        RETRY_SMALLER("the same, and in halves: what is too much for the time must not be sent so for ever"),
         SPLIT("the bulk is sent in halves; a single document that is still too large becomes a dead letter"),
         REFUSE("the record becomes a dead letter with Elasticsearch's type and reason (when the answer is to a whole "
                 + "bulk, that is sent in halves until the document is found)");

@@ -56,9 +56,11 @@ final class BulkOutcome {
     }
 
     private void wholeAnswered(List<Document> documents, BulkReply reply) {
-        if (reply.whole().treatment() == Answer.Treatment.RETRY) {
+        Answer.Treatment treatment = reply.whole().treatment();
+        if (treatment == Answer.Treatment.RETRY || treatment == Answer.Treatment.RETRY_SMALLER) {
             sendAgain(reply.whole(), reply.explanation());
             again.addAll(documents);
+            split = treatment == Answer.Treatment.RETRY_SMALLER;
         } else if (documents.size() == 1) {
             refused.add(new Refusal(documents.get(0), reply.explanation()));
         } else {
@@ -79,7 +81,7 @@ final class BulkOutcome {
                     storedLater.add(document.target());
                     settled.add(document);
                 }
-                case RETRY -> {
+                case RETRY, RETRY_SMALLER -> {
                     if (storedLater.contains(document.target())) {
                         settled.add(document);
                     } else {

@@ -3,8 +3,10 @@ package org.maredata.connect.elasticsearch;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
+import java.net.SocketTimeoutException;
 import java.util.ArrayList;
 import java.util.List;
+import org.apache.http.conn.ConnectTimeoutException;
 
 /**
  * What came back for a bulk.
@@ -25,7 +27,9 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
     private static final int LONGEST_EXPLANATION = 2000;
 
     static BulkReply noAnswer(Throwable problem) {
-        return new BulkReply(Answer.NO_ANSWER, problem.toString(), List.of());
+        Answer answer = problem instanceof SocketTimeoutException && !(problem instanceof ConnectTimeoutException)
+                ? Answer.TOO_SLOW : Answer.NO_ANSWER;
+        return new BulkReply(answer, problem.toString(), List.of());
     }
 
     /** @param documents how many were sent */
@@ -39,7 +43,7 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
         }
         JsonNode error = reply.path("error");
         Answer whole = Answer.of(status, error.path("type").asText(), explain(error));
-        String explanation = "HTTP status " + status + " " + explain(error);
+        String explanation = ("HTTP status " + status + " " + explain(error)).strip();
         if (whole != Answer.STORED) {
             return new BulkReply(whole, explanation, List.of());
         }

@@ -142,6 +142,19 @@ class ElasticsearchSinkTaskTest {
         assertEquals(2, elasticsearch.requests.size());
     }
 
+    @Test
+    void aBulkThatTakesTooLongIsSentInSmallerOnesInOrder() {
+        CountDownLatch never = new CountDownLatch(1);
+        elasticsearch.answersAlways((exchange, docs) -> (docs.size() > 3
+                ? elasticsearch.after(never, elasticsearch.items(doc -> null))
+                : elasticsearch.items(doc -> null)).to(exchange, docs));
+        start("request.timeout.ms", "200");
+        worker.put(LongStream.range(0, 20).mapToObj(i -> reading(i, "k" + i)).toList());
+        worker.until(() -> worker.committable(0) == 20);
+        assertEquals(IntStream.range(0, 20).mapToObj(i -> "r/k" + i).toList(), List.copyOf(elasticsearch.stored.keySet()));
+        assertEquals(List.of(), worker.deadLetters);
+    }
+
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
         "429 | es_rejected_execution_exception | rejected execution",
@@ -274,7 +287,7 @@ class ElasticsearchSinkTaskTest {
         worker.put(records);
         worker.until(() -> worker.committable(0) == 20);
         assertEquals(19, elasticsearch.stored.size());
-        assertEquals(List.of("7 HTTP status 413 "), worker.deadLetters);
+        assertEquals(List.of("7 HTTP status 413"), worker.deadLetters);
         assertEquals(IntStream.range(0, 20).filter(i -> i != 7).mapToObj(i -> "r/k" + i).toList(),
                 List.copyOf(elasticsearch.stored.keySet()));
     }

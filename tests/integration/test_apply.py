@@ -1,0 +1,246 @@
+"""`mare apply` on the real engines: fields are added while readings flow, and nothing is lost by it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Instance
+from waiting import await_true
+
+from connect import connectors
+from connect.rest import Rest
+from maredata.apply import apply
+from maredata.errors import SettingsError
+from maredata.lag import sink_lag
+from maredata.names import SINKS
+from maredata.reading import format_timestamp, identity
+from maredata.state import ledger_file, read_json
+from maredata.stores import connect_elasticsearch, connect_mariadb
+
+SENSORS = 100
+RATE = 1000  # readings a second of all of them
+FIRST_SENSOR = 800_001
+NEW_FIELDS = """
+[fields.salinity]
+type = "number"
+unit = "PSU"
+limits = [0, 100]
+
+[fields.note]
+type = "text"
+max_length = 40
+"""
+
+
+@dataclass
+class Sender:
+    """Sends readings that have the new fields, from before they are known until stopped."""
+
+    port: int
+    sent: int = 0
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        began = time.monotonic()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+            while not self.stop.is_set():
+                while self.sent < (time.monotonic() - began) * RATE:
+                    udp.sendto(self._line(), ("127.0.0.1", self.port))
+                    self.sent += 1
+                time.sleep(0.005)
+
+    def _line(self) -> bytes:
+        reading = {
+            "timestamp": format_timestamp(time.time_ns() // 1000),
+            "sensor_id": FIRST_SENSOR + self.sent % SENSORS,
+            "seq": self.sent // SENSORS,
+            "salinity": 38.0 + self.sent % 7 / 10,
+            "note": f"reading {self.sent}",
+        }
+        return json.dumps(reading).encode()
+
+
+@contextmanager
+def flow(instance: Instance) -> Iterator[Sender]:
+    sender = Sender(instance.settings.udp.port)
+    thread = threading.Thread(target=sender.run, daemon=True)
+    thread.start()
+    try:
+        yield sender
+    finally:
+        sender.stop.set()
+        thread.join()
+
+
+def serve(instance: Instance) -> tuple[subprocess.Popen[bytes], Path]:
+    accepted_log = instance.settings.home / "accepted.csv"
+    gateway = instance.start("serve", "--accepted-log", str(accepted_log))
+    await_true(lambda: read_json(ledger_file(instance.settings)).get("pid") == gateway.pid, what="gateway ready")
+    return gateway, accepted_log
+
+
+def accepted(path: Path) -> dict[str, int]:
+    """Microseconds of each accepted reading by its `_id`."""
+    lines = [line.split(",") for line in path.read_text("utf-8").splitlines()]
+    return {identity(int(sensor_id), int(micros)): int(micros) for sensor_id, _, micros in lines}
+
+
+def in_mariadb(instance: Instance) -> dict[str, tuple[Any, ...]]:
+    """(salinity, note) of each reading by its `_id`."""
+    with connect_mariadb(instance.settings) as connection:
+        cursor = connection.cursor()
+        cursor.execute(
+            "SELECT sensor_id, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', timestamp), salinity, note FROM readings"
+            " WHERE sensor_id >= %s",
+            (FIRST_SENSOR,),
+        )
+        rows: list[Any] = cursor.fetchall()
+    return {identity(sensor_id, micros): (salinity, note) for sensor_id, micros, salinity, note in rows}
+
+
+def in_elasticsearch(instance: Instance) -> dict[str, tuple[Any, ...]]:
+    """(salinity, note) of each reading by its `_id`, as the index knows them: None where it can't be searched for."""
+    found: dict[str, tuple[Any, ...]] = {}
+    after: list[Any] | None = None
+    with connect_elasticsearch(instance.settings) as search:
+        search.indices.refresh(index="readings-*")
+        while True:
+            hits = search.search(
+                index="readings-*",
+                size=10_000,
+                query={"range": {"sensor_id": {"gte": FIRST_SENSOR}}},
+                sort=["sensor_id", "seq"],
+                search_after=after,
+                source=False,
+                docvalue_fields=["salinity", "note"],
+            )["hits"]["hits"]
+            if not hits:
+                return found
+            for hit in hits:
+                fields = hit.get("fields", {})
+                found[hit["_id"]] = (fields.get("salinity", [None])[0], fields.get("note", [None])[0])
+            after = hits[-1]["sort"]
+
+
+def add_fields(instance: Instance, fields: str = NEW_FIELDS) -> None:
+    toml = instance.settings.reading.toml
+    toml.write_text(toml.read_text("utf-8") + fields, "utf-8")
+
+
+def test_fields_are_added_while_readings_flow(own_instance: Callable[..., Instance]) -> None:
+    instance = own_instance()
+    gateway, accepted_log = serve(instance)
+    with flow(instance) as sender:
+        await_true(lambda: sender.sent > 3 * RATE, what="readings flow")
+        add_fields(instance)
+        result = instance.mare("apply")
+        applied = time.time_ns() // 1000
+        assert result.returncode == 0, result.stdout + result.stderr
+        goal = sender.sent + 5 * RATE
+        await_true(lambda: sender.sent > goal, what="readings flow on")
+    time.sleep(1)  # what is still in the socket is read
+    gateway.send_signal(signal.SIGTERM)
+    assert gateway.wait(30) == 0
+    await_true(lambda: not any(sink_lag(instance.settings).values()), what="both sinks are done")
+
+    expected = accepted(accepted_log)
+    assert len(expected) > 0.9 * sender.sent, "the kernel dropped more than this test can bear"
+    after = {id_ for id_, micros in expected.items() if micros >= applied}
+    assert len(after) > 3 * RATE
+    for stored in (in_mariadb(instance), in_elasticsearch(instance)):
+        assert stored.keys() == expected.keys()
+        assert [id_ for id_ in after if None in stored[id_]] == []
+
+    again = instance.mare("apply")
+    assert (again.returncode, again.stdout) == (0, ""), again.stderr
+
+
+def test_removal_is_refused_before_anything_is_changed(instance: Instance) -> None:
+    toml = instance.settings.reading.toml
+    before = toml.read_text("utf-8")
+    toml.write_text(before.replace("[fields.humidity]", "[fields.wind_speed]"), "utf-8")
+    try:
+        refused = instance.mare("apply")
+    finally:
+        toml.write_text(before, "utf-8")
+    assert refused.returncode == 2
+    assert "Field humidity is stored already and can't be removed" in refused.stderr
+    assert "wind_speed" not in columns(instance)
+
+
+def test_other_number_of_partitions_is_refused(instance: Instance) -> None:
+    there = instance.settings.kafka.partitions
+    other = instance.settings.model_copy(
+        update={"kafka": instance.settings.kafka.model_copy(update={"partitions": there + 1})}
+    )
+    with pytest.raises(SettingsError, match=f"has {there} partitions, .* set MARE_KAFKA__PARTITIONS={there}"):
+        apply(other, instance.schema, lambda: pytest.fail("connectors were touched"), lambda _: None)
+
+
+class Interrupted(Exception):
+    """Stands for a kill: apply catches nothing of the kind."""
+
+
+def test_apply_that_is_interrupted_after_each_step_goes_on(own_instance: Callable[..., Instance]) -> None:
+    instance = own_instance()
+    add_fields(instance, NEW_FIELDS + '[fields.anchor]\ntype = "location"\n')
+    settings, schema = instance.settings, instance.schema
+    steps: list[str] = []
+
+    def die(step: str) -> None:
+        steps.append(step)
+        raise Interrupted
+
+    finished = False
+    while not finished:
+        try:
+            apply(settings, schema, lambda: connectors.apply(settings, schema, die), die)
+            finished = True
+        except Interrupted:
+            assert len(steps) == len(set(steps)), "a step was done twice"
+    print(steps)
+    assert len(steps) >= 5
+    assert {"salinity", "note", "anchor_lon", "anchor_lat", "anchor"} <= set(columns(instance))
+    assert in_force(instance)
+
+
+def test_connector_that_an_interrupted_apply_left_stopped_runs_again(own_instance: Callable[..., Instance]) -> None:
+    instance = own_instance()
+    add_fields(instance)
+    stopped, configured = SINKS
+    wanted = connectors.definitions(instance.settings, instance.schema)
+    with Rest(instance.settings.connect.url) as rest:
+        for name in SINKS:
+            rest.stop(name)
+        rest.put_config(configured, wanted[configured])
+    result = instance.mare("apply")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert stopped in result.stdout
+    assert in_force(instance)
+
+
+def in_force(instance: Instance) -> bool:
+    """Both sinks run, with the current definitions."""
+    wanted = connectors.definitions(instance.settings, instance.schema)
+    with Rest(instance.settings.connect.url) as rest:
+        running = {connector.name for connector in rest.connectors() if connector.running}
+        return running == set(SINKS) and all(rest.config(name) == wanted[name] for name in SINKS)
+
+
+def columns(instance: Instance) -> list[str]:
+    with connect_mariadb(instance.settings) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SHOW COLUMNS FROM readings")
+        rows: list[Any] = cursor.fetchall()
+    return [row[0] for row in rows]

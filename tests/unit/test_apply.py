@@ -1,0 +1,140 @@
+"""What `mare apply` would do to a table or an index, and what it refuses to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from maredata.apply import Column, refuse_other_mappings, table_changes
+from maredata.errors import SchemaError
+from maredata.schema import Schema, load_schema
+from maredata.settings import CHECKOUT, Settings
+from maredata.topics import wanted_topics
+
+SHIPPED = load_schema(CHECKOUT / "maredata" / "reading.toml")
+
+
+def schema_with(**more: dict[str, Any]) -> Schema:
+    return Schema.from_dict({**SHIPPED.as_dict(), **more})
+
+
+def table_of(schema: Schema) -> dict[str, Column]:
+    """The columns that MariaDB has once the table was created from `schema`."""
+    keys = ("sensor_id", "timestamp")
+    columns = [Column(name, kind, name not in keys, in_key=name in keys) for name, kind in schema.columns()]
+    columns += [Column(name, "point", True, generated=True) for name, _ in schema.points()]
+    return {column.name: column for column in columns}
+
+
+def test_table_that_is_up_to_date_is_left_alone() -> None:
+    assert table_changes(SHIPPED, table_of(SHIPPED)) == []
+
+
+def test_table_that_is_not_there_is_not_altered() -> None:
+    assert table_changes(SHIPPED, {}) == []
+
+
+def test_new_fields_become_columns() -> None:
+    wanted = schema_with(salinity={"type": "number"}, note={"type": "text", "max_length": 40})
+    assert table_changes(wanted, table_of(SHIPPED)) == [
+        "ADD COLUMN `salinity` double NULL, ADD COLUMN `note` varchar(40) NULL"
+    ]
+
+
+def test_new_location_gets_its_point_in_a_statement_of_its_own() -> None:
+    changes = table_changes(schema_with(anchor={"type": "location"}), table_of(SHIPPED))
+    assert changes == [
+        "ADD COLUMN `anchor_lon` double NULL, ADD COLUMN `anchor_lat` double NULL",
+        "ADD COLUMN `anchor` point GENERATED ALWAYS AS (point(`anchor_lon`, `anchor_lat`)) VIRTUAL",
+    ]
+
+
+def test_interrupted_change_goes_on_where_it_stopped() -> None:
+    wanted = schema_with(anchor={"type": "location"}, salinity={"type": "number"})
+    there = table_of(wanted)
+    del there["anchor"]
+    assert table_changes(wanted, there) == [
+        "ADD COLUMN `anchor` point GENERATED ALWAYS AS (point(`anchor_lon`, `anchor_lat`)) VIRTUAL"
+    ]
+
+
+def test_text_is_widened() -> None:
+    there = table_of(schema_with(note={"type": "text", "max_length": 40}))
+    assert table_changes(schema_with(note={"type": "text", "max_length": 80}), there) == [
+        "MODIFY COLUMN `note` varchar(80) NULL"
+    ]
+
+
+def test_column_that_would_refuse_a_reading_without_the_field_is_opened() -> None:
+    there = table_of(SHIPPED)
+    there["humidity"] = replace(there["humidity"], nullable=False)
+    assert table_changes(SHIPPED, there) == ["MODIFY COLUMN `humidity` double NULL"]
+
+
+def test_generated_column_of_the_users_own_is_no_field() -> None:
+    there = {**table_of(SHIPPED), "kelvin": Column("kelvin", "double", True, generated=True)}
+    assert table_changes(SHIPPED, there) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "sentence"),
+    [
+        (Column("salinity", "double", True), "Column salinity of table readings belongs to no field"),
+        (Column("humidity", "float", True), "Column humidity of table readings is float and can't become double"),
+        (Column("timestamp", "datetime", False, in_key=True), "Column timestamp of table readings is datetime"),
+        (Column("sensor_id", "bigint", False), "needs the primary key"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_table_that_is_refused(column: Column, sentence: str) -> None:
+    with pytest.raises(SchemaError, match=sentence):
+        table_changes(SHIPPED, {**table_of(SHIPPED), column.name: column})
+
+
+def test_column_in_the_way_of_a_location() -> None:
+    there = {**table_of(SHIPPED), "location": Column("location", "varchar(50)", True)}
+    with pytest.raises(SchemaError, match="Column location of table readings"):
+        table_changes(SHIPPED, there)
+
+
+def test_shortened_text_is_refused() -> None:
+    there = table_of(schema_with(note={"type": "text", "max_length": 80}))
+    with pytest.raises(SchemaError, match=r"is varchar\(80\) and can't become varchar\(40\)"):
+        table_changes(schema_with(note={"type": "text", "max_length": 40}), there)
+
+
+def test_row_that_mariadb_could_not_hold() -> None:
+    wide = {f"note_{number}": {"type": "text", "max_length": 8000} for number in range(3)}
+    with pytest.raises(SchemaError, match="too long together"):
+        table_changes(schema_with(**wide), {})
+
+
+def test_index_with_another_type_is_refused() -> None:
+    refuse_other_mappings(SHIPPED, {"readings-2024.01": {"humidity": {"type": "double"}, "note": {"type": "text"}}})
+    with pytest.raises(SchemaError, match=r"readings-2024\.01 holds humidity as float, not double"):
+        refuse_other_mappings(SHIPPED, {"readings-2024.01": {"humidity": {"type": "float"}}})
+
+
+def test_every_topic_has_a_retention_in_time_and_bytes() -> None:
+    settings = Settings.model_validate({"kafka": {"partitions": 4, "readings_days": 3, "readings_bytes": 8 << 30}})
+    topics = {topic.name: topic for topic in wanted_topics(settings)}
+    assert set(topics) == {
+        "readings",
+        "readings.rejected",
+        "buoy.events",
+        "pipeline.metrics",
+        "dlq.mariadb-readings",
+        "dlq.elasticsearch-readings",
+    }
+    assert topics["readings"].partitions == 4
+    assert topics["readings"].config["retention.ms"] == str(3 * 86_400_000)
+    # Kafka counts the bytes of each partition.
+    assert topics["readings"].config["retention.bytes"] == str(2 << 30)
+    assert topics["dlq.mariadb-readings"].config["retention.ms"] == str(90 * 86_400_000)
+
+
+def test_small_retention_is_cut_in_segments_that_can_be_deleted() -> None:
+    settings = Settings.model_validate({"kafka": {"partitions": 1, "readings_bytes": 64 << 20}})
+    assert int(wanted_topics(settings)[0].config["segment.bytes"]) == 16 << 20

@@ -1,0 +1,66 @@
+"""The worker's and the connectors' configuration, as far as it can be judged without a worker."""
+
+from __future__ import annotations
+
+import json
+import re
+from string import Template
+
+import pytest
+
+from connect.connectors import DEFINITIONS, definitions
+from maredata.names import SINKS, dead_letters
+from maredata.schema import load_schema
+from maredata.settings import CHECKOUT, Settings, variables
+
+SCHEMA = load_schema(CHECKOUT / "maredata" / "reading.toml")
+SECRET = "not-to-be-seen"  # noqa: S105
+SETTINGS = Settings.model_validate(
+    {"connect": {"tasks": 3}, "mariadb": {"password": SECRET}, "elasticsearch": {"user": "u", "password": SECRET}}
+)
+CONNECTORS = definitions(SETTINGS, SCHEMA)
+
+
+def test_there_is_a_definition_for_each_sink() -> None:
+    assert set(CONNECTORS) == set(SINKS)
+
+
+@pytest.mark.parametrize("name", SINKS)
+def test_sink(name: str) -> None:
+    config = CONNECTORS[name]
+    assert config["name"] == name
+    assert config["tasks.max"] == "3"
+    assert config["errors.tolerance"] == "all"
+    assert config["errors.deadletterqueue.topic.name"] == dead_letters(name)
+    assert json.loads(config["value.converter.schema.content"]) == SCHEMA.sink_schema()
+
+
+@pytest.mark.parametrize("name", SINKS)
+def test_no_secret_and_no_address_is_in_a_configuration(name: str) -> None:
+    text = json.dumps(CONNECTORS[name])
+    assert SECRET not in text
+    assert "127.0.0.1" not in text
+    assert CONNECTORS[name]["connection.password"].startswith("${env:MARE_")
+
+
+@pytest.mark.parametrize("name", SINKS)
+def test_variables_that_the_worker_puts_in_exist(name: str) -> None:
+    named = re.findall(r"\$\{env:(\w+)\}", json.dumps(CONNECTORS[name]))
+    assert named
+    assert set(named) <= set(variables())
+
+
+def test_definitions_are_plain_json_with_texts_only() -> None:
+    for path in DEFINITIONS.glob("*.json"):
+        assert all(isinstance(value, str) for value in json.loads(path.read_text("utf-8")).values())
+
+
+def test_worker_takes_exactly_the_placeholders_it_names() -> None:
+    text = (CHECKOUT / "connect" / "worker.properties").read_text("utf-8")
+    placeholders = {"bootstrap", "rest_host", "rest_port", "advertised_host", "plugins", "secrets"}
+    assert set(Template(text).get_identifiers()) == placeholders
+    filled = Template(text).substitute(dict.fromkeys(placeholders, "x"))
+    entries = dict(line.split("=", 1) for line in filled.splitlines() if line and not line.startswith("#"))
+    assert int(entries["offset.flush.interval.ms"]) <= 5000
+    assert entries["plugin.discovery"] == "service_load"
+    assert entries["connector.client.config.override.policy"] == "All"

@@ -30,7 +30,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Connector:
-    """What Connect says about a connector. `trouble` is the first line of the trace of whatever failed."""
+    """What Connect says about a connector. `trouble` is the cause of the failure of whatever failed."""
 
     name: str
     state: str
@@ -57,8 +57,8 @@ class Connector:
 
     @classmethod
     def from_status(cls, status: dict[str, Any]) -> Connector:
-        tasks = tuple(Task(task["id"], task["state"], _first_line(task.get("trace", ""))) for task in status["tasks"])
-        own = _first_line(status["connector"].get("trace", ""))
+        tasks = tuple(Task(task["id"], task["state"], _cause(task.get("trace", ""))) for task in status["tasks"])
+        own = _cause(status["connector"].get("trace", ""))
         trouble = own or next((task.trouble for task in tasks if task.trouble), "")
         return cls(status["name"], status["connector"]["state"], tasks, trouble)
 
@@ -163,5 +163,8 @@ def _message(answer: httpx.Response) -> str:
     return " ".join(message.split())
 
 
-def _first_line(trace: str) -> str:
-    return trace.strip().splitlines()[0].strip() if trace.strip() else ""
+def _cause(trace: str) -> str:
+    """The line of a Java trace that says most: its last cause. The first one is the same for every failed task."""
+    lines = [line.strip() for line in trace.strip().splitlines()]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes or lines or [""])[-1 if causes else 0]

@@ -128,7 +128,7 @@ def _report(settings: Settings, outages: _Outages, stopped: Callable[[], bool]) 
         {
             "bootstrap.servers": settings.kafka.bootstrap,
             "message.timeout.ms": 60_000,
-            "logger": logging.getLogger(f"{__name__}.kafka"),
+            "log_level": 0,  # it would repeat for each connection what is said here once
         }
     )
     publish_at = 0.0

@@ -172,6 +172,7 @@ class _Comparison:
         candidates: Spool[Candidate] = Spool(self._folder, Candidate)
         if not ranges:
             return candidates
+        self._progress("reading by reading")
         sides = align(
             within(topic.latest(), ranges),
             self._mariadb.rows(ranges),

@@ -85,7 +85,7 @@ def connect(settings: Settings, java: Java) -> Service:
         # Connectors take their secrets from the worker's environment, so that none stands in a configuration.
         environment=_environment(settings) | as_environment(settings),
         prepare=prepare,
-        ready=partial(ready.http_answers, f"{settings.connect.url}/connectors"),
+        ready=partial(ready.http_answers, settings.connect.host, settings.connect.port, "/connectors"),
         ports=(Port(settings.connect.port, "MARE_CONNECT__PORT"),),
         unprivileged=True,
     )
@@ -120,7 +120,7 @@ def elasticsearch(settings: Settings, java: Java) -> Service:
             "ES_JAVA_OPTS": f"-Xms{chosen.heap} -Xmx{chosen.heap}",
         },
         prepare=prepare,
-        ready=partial(ready.http_answers, f"{chosen.url}/_cluster/health"),
+        ready=partial(ready.http_answers, chosen.host, chosen.port, "/_cluster/health"),
         ports=(
             Port(chosen.port, "MARE_ELASTICSEARCH__PORT"),
             Port(chosen.transport_port, "MARE_ELASTICSEARCH__TRANSPORT_PORT"),

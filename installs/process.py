@@ -23,7 +23,7 @@ from maredata.errors import EngineExited, EngineTimedOut, MachineError
 from maredata.settings import Settings
 from maredata.state import read_json, write_json
 
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2  # each look costs CPU that the starting engines want
 
 
 @dataclass(frozen=True)

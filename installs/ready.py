@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
+from http.client import HTTPConnection, HTTPException
 
-import httpx
 import mysql.connector
 
 from maredata.settings import Settings
@@ -20,12 +20,16 @@ def tcp_accepts(host: str, port: int) -> bool:
         return False
 
 
-def http_answers(url: str) -> bool:
-    """The address answers with a status below 400."""
+def http_answers(host: str, port: int, path: str) -> bool:
+    """The server answers a GET with a status below 400."""
+    connection = HTTPConnection(host, port, timeout=3)
     try:
-        return httpx.get(url, timeout=3).is_success
-    except httpx.HTTPError:
+        connection.request("GET", path)
+        return connection.getresponse().status < 400
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def mariadb_answers(settings: Settings) -> bool:

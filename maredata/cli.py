@@ -359,7 +359,6 @@ def tend(settings: Settings) -> None:
       mare tend
     """
     from connect.tend import tend as run
-
     from installs.launcher import Reviver
 
     run(settings, Reviver(settings).revive, stop_flag())

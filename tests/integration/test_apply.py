@@ -147,6 +147,7 @@ def test_fields_are_added_while_readings_flow(own_instance: Callable[..., Instan
         result = instance.mare("apply")
         applied = time.time_ns() // 1000
         assert result.returncode == 0, result.stdout + result.stderr
+        assert read_json(ledger_file(instance.settings))["fingerprint"] == instance.schema.fingerprint
         goal = sender.sent + 5 * RATE
         await_true(lambda: sender.sent > goal, what="readings flow on")
     time.sleep(1)  # what is still in the socket is read

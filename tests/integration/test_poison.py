@@ -117,7 +117,9 @@ def test_both_sinks_go_on_running(instance: Instance, poisoned: dict[str, Messag
 
 def test_sinks_commit_what_they_put_aside(instance: Instance, poisoned: dict[str, Message]) -> None:
     """Poison at the very end of a partition: nobody may wait for it for ever, nor find it a dead letter twice."""
+    last = next(iter(poisoned.values())).partition()
+    assert last is not None
     producer = Producer({"bootstrap.servers": instance.settings.kafka.bootstrap})
-    producer.produce(READINGS, key=b"poison", value=b"the last one")
+    producer.produce(READINGS, key=b"poison", value=b"the last one", partition=last)
     assert producer.flush(30) == 0
     await_true(lambda: not any(sink_lag(instance.settings).values()), 30, "no lag behind poison")

@@ -14,12 +14,20 @@ import pytest
 from connect.rest import Connector, Rest, Task
 from maredata.errors import ConnectError
 
+TRACE = """org.apache.kafka.connect.errors.ConnectException: Exiting WorkerSinkTask due to unrecoverable exception.
+\tat org.apache.kafka.connect.runtime.WorkerSinkTask.deliverMessages(WorkerSinkTask.java:636)
+Caused by: org.apache.kafka.connect.errors.ConnectException: JDBC sink connector failure
+\t... 10 more
+Caused by: java.sql.SQLException: Table readings is away
+\t... 12 more
+"""
+CAUSE = "java.sql.SQLException: Table readings is away"
 FAILED_TASK = {
     "name": "sink",
     "connector": {"state": "RUNNING", "worker_id": "w"},
     "tasks": [
         {"id": 0, "state": "RUNNING", "worker_id": "w"},
-        {"id": 1, "state": "FAILED", "worker_id": "w", "trace": "java.lang.Oops: no\n\tat Sink.put(Sink.java)\n"},
+        {"id": 1, "state": "FAILED", "worker_id": "w", "trace": TRACE},
     ],
     "type": "sink",
 }
@@ -72,17 +80,22 @@ def serve() -> Iterator[Callable[..., tuple[Scripted, str]]]:
         server.server_close()
 
 
-def test_status_is_typed_and_shows_the_trace_s_first_line(serve: Callable[..., tuple[Scripted, str]]) -> None:
+def test_status_is_typed_and_shows_the_trace_s_last_cause(serve: Callable[..., tuple[Scripted, str]]) -> None:
     _, url = serve((200, FAILED_TASK))
     with Rest(url) as rest:
         connector = rest.connector("sink")
     assert connector == Connector(
         "sink",
         "RUNNING",
-        (Task(0, "RUNNING"), Task(1, "FAILED", "java.lang.Oops: no")),
-        "java.lang.Oops: no",
+        (Task(0, "RUNNING"), Task(1, "FAILED", CAUSE)),
+        CAUSE,
     )
     assert (connector.running, connector.failed, connector.overall) == (False, True, "FAILED")
+
+
+def test_trace_without_a_cause_is_shown_by_its_first_line() -> None:
+    status = {"name": "sink", "connector": {"state": "FAILED", "trace": "Oops: no\n\tat X.y(X.java)"}, "tasks": []}
+    assert Connector.from_status(status).trouble == "Oops: no"
 
 
 def test_connector_without_tasks_does_not_run() -> None:

@@ -70,9 +70,7 @@ NAMES = st.sampled_from([*SCHEMA.names, "extra", "_x", "a.b", ""]) | st.text(max
 
 
 @given(st.dictionaries(NAMES, JSON_VALUES, max_size=8), st.booleans())
-def test_anything_is_accepted_or_refused_and_what_is_accepted_is_plain_json(
-    record: Any, complete: bool
-) -> None:
+def test_anything_is_accepted_or_refused_and_what_is_accepted_is_plain_json(record: Any, complete: bool) -> None:
     """The quick path never lets through what the thorough one refuses, whatever the record."""
     if complete:
         record |= {"sensor_id": 5, "timestamp": "2024-01-21 10:06:04.5"}

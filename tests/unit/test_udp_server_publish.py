@@ -77,6 +77,11 @@ class FakeProducer:
             self.reports.append((error, self.queue.pop(0)[1]))
             self.gap = True
 
+    def lose_topic(self) -> None:
+        """librdkafka gives up on all it holds, once the topic is known to be missing, and stays usable."""
+        self.reports += [(UNKNOWN_TOPIC, report) for _, report in self.queue]
+        self.queue.clear()
+
     def fail_for_good(self) -> None:
         self.fatal = True
         self.raises_at_poll = FATAL
@@ -202,6 +207,7 @@ STEPS = st.lists(
         st.tuples(st.just("arrive unheard of"), st.integers(1, 5)),
         st.tuples(st.just("refuse one"), st.just(0)),
         st.tuples(st.just("fail for good"), st.just(0)),
+        st.tuples(st.just("topic lost and back"), st.just(0)),
         st.tuples(st.just("wait"), st.integers(0, 2)),
     ),
     max_size=40,
@@ -228,6 +234,9 @@ def test_whatever_happens_all_arrive_in_order_and_the_account_balances(steps: li
                     kafka.producer.fail_first(UNKNOWN_TOPIC)
                 case "fail for good":
                     kafka.producer.fail_for_good()
+                case "topic lost and back":
+                    kafka.producer.lose_topic()
+                    tested.poll()  # a topic is away for longer than one turn of the main loop
                 case "wait":
                     clock.pass_by(count)
                     tested.poll()

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from installs import artifacts, machine
@@ -93,13 +93,17 @@ class Reviver:
     _waits: dict[str, float] = field(default_factory=dict)
 
     def revive(self) -> list[str]:
-        """Starts whatever has a record and no process; the names of what was started. Nothing is waited for."""
+        """Starts whatever has a record and no process; the names of what was started. Nothing is waited for.
+
+        While `mare up` or `mare down` works on the instance it does nothing: what they stop must stay stopped.
+        """
         revived = []
-        for record in processes(self.settings):
-            reap(record)
-            if not record.alive and record.name != "tend" and time.time() >= self._not_before.get(record.name, 0):
-                self._restart(record)
-                revived.append(record.name)
+        with suppress(EngineAlreadyRunning), _locked(self.settings):
+            for record in processes(self.settings):
+                reap(record)
+                if not record.alive and record.name != "tend" and time.time() >= self._not_before.get(record.name, 0):
+                    self._restart(record)
+                    revived.append(record.name)
         return revived
 
     def _restart(self, record: Record) -> None:
@@ -107,8 +111,7 @@ class Reviver:
         steady = time.time() - record.started > _STEADY_SECONDS
         self._waits[name] = 1 if steady else min(30, 2 * self._waits.get(name, 0.5))
         self._not_before[name] = time.time() + self._waits[name]
-        if record_of(self.settings, name) is not None:  # `mare down` may have come in between
-            start(self.settings, self._known()[name])
+        start(self.settings, self._known()[name])
 
     def _known(self) -> dict[str, Service]:
         if not self._services:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -116,6 +117,18 @@ def test_what_died_is_revived_and_what_was_stopped_is_not(settings: Settings) ->
     assert second.pid != first.pid
     stop(settings, "gateway", 20)
     assert reviver.revive() == []
+
+
+def test_nothing_is_revived_while_up_or_down_work_on_it(settings: Settings) -> None:
+    gateway = Service(**{**vars(service(SLEEPER)), "name": "gateway"})
+    reviver = Reviver(settings, {"gateway": gateway})
+    first = start(settings, gateway)
+    os.kill(first.pid, signal.SIGKILL)
+    await_true(lambda: not first.alive)
+    with (settings.home / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert reviver.revive() == []
+    assert reviver.revive() == ["gateway"]
 
 
 def test_one_that_dies_again_and_again_is_revived_with_growing_waits(

@@ -68,6 +68,7 @@ class Instance:
                 running.terminate()
         for running in self.started:
             running.wait(30)
+        self.started.clear()
 
 
 def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list[int]:
@@ -134,11 +135,17 @@ def demolish(instance: Instance) -> None:
 
 
 @pytest.fixture(scope="session")
-def instance() -> Iterator[Instance]:
-    """One instance for all tests that leave it as it was."""
+def shared_instance() -> Iterator[Instance]:
     running = launch(new_settings(new_home()))
     yield running
     demolish(running)
+
+
+@pytest.fixture
+def instance(shared_instance: Instance) -> Iterator[Instance]:
+    """One instance for all tests that leave it as it was; what a test started ends with the test."""
+    yield shared_instance
+    shared_instance.end()
 
 
 @pytest.fixture

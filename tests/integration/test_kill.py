@@ -13,6 +13,8 @@ import pytest
 from conftest import Instance, start_gateway
 from waiting import await_true
 
+from installs.engines import engines
+from installs.machine import find_java
 from installs.process import Record, record_of
 
 KILLS = 3
@@ -40,6 +42,8 @@ def test_nothing_accepted_is_lost_when_it_is_killed(instance: Instance, engine: 
         await_true(lambda before=before: not before.alive, what=f"{engine} is dead")
         await_true(lambda before=before: alive(instance, engine).pid != before.pid, what=f"{engine} is revived")
 
+    ready = {service.name: service.ready for service in engines(instance.settings, find_java(instance.settings))}
+    await_true(ready[engine], what=f"{engine} is back")
     goal = lines(accepted_log) + 3_000
     await_true(lambda: lines(accepted_log) > goal, what="readings flow again")
     emulator.send_signal(signal.SIGINT)

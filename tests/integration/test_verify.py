@@ -47,7 +47,7 @@ class Sea:
     def reading(self, number: int, sensor_id: int | None = None, **fields: Any) -> dict[str, Any]:
         return {
             "timestamp": format_timestamp(self.micros(number)),
-            "temperature": 20.0 + number / 10,
+            "temperature": 20.0 + number % 100 / 10,
             "humidity": 59.22,
             "pressure": 1001.87,
             "sensor_id": sensor_id if sensor_id is not None else self.sensor_id,

@@ -212,6 +212,18 @@ def test_a_schema_that_the_stores_are_ready_for_is_taken_over_without_a_restart(
     assert ledger["rejected"] == {"out_of_limits": 1}
 
 
+def test_a_schema_that_the_stores_are_not_ready_for_is_not_taken_over(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(settings):
+        old = read_json(ledger_file(settings))["fingerprint"]
+        with settings.reading.toml.open("a") as toml:
+            toml.write(SALINITY)
+        write_json(schema_file(settings), {"fingerprint": "another"})
+        wait_for(lambda: "run mare apply" in caplog.text)
+    assert read_json(ledger_file(settings))["fingerprint"] == old
+
+
 @pytest.mark.parametrize("content", ["[fields", "fields = 3", '[fields.x]\ntype = "text"\nmax_length = "long"\n'])
 def test_a_broken_schema_is_logged_and_the_old_one_stays(
     settings: Settings, content: str, caplog: pytest.LogCaptureFixture

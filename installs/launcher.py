@@ -22,6 +22,7 @@ NAMES = (*ENGINES, "gateway", "tend", *BUOYS)
 # Senders first, then whoever would revive the others; Kafka last, since everything hangs on it.
 _STOP_ORDER = (*BUOYS, "tend", "gateway", "connect", "elasticsearch", "mariadb", "kafka")
 _STOP_SECONDS = 60
+_LOCK_SECONDS = 5
 _STEADY_SECONDS = 60  # a process that ran this long is revived without a wait when it dies
 
 Progress = Callable[[str], None]
@@ -83,6 +84,12 @@ def down(settings: Settings, progress: Progress) -> list[str]:
         return stopped
 
 
+def stop_one(settings: Settings, name: str) -> bool:
+    """Stops one service for good: `tend` won't revive it, `mare up` will start it again. False where it didn't run."""
+    with _locked(settings):
+        return stop(settings, name, _STOP_SECONDS)
+
+
 @dataclass
 class Reviver:
     """Restarts processes that died, each with growing waits: the local half of `mare tend`."""
@@ -98,7 +105,7 @@ class Reviver:
         While `mare up` or `mare down` works on the instance it does nothing: what they stop must stay stopped.
         """
         revived = []
-        with suppress(EngineAlreadyRunning), _locked(self.settings):
+        with suppress(EngineAlreadyRunning), _locked(self.settings, seconds=0):
             for record in processes(self.settings):
                 reap(record)
                 if not record.alive and record.name != "tend" and time.time() >= self._not_before.get(record.name, 0):
@@ -141,16 +148,21 @@ def _start_engines(settings: Settings, wanted: list[Service], progress: Progress
 
 
 @contextmanager
-def _locked(settings: Settings) -> Iterator[None]:
-    """One `up` or `down` at a time."""
+def _locked(settings: Settings, seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+    """One `up` or `down` at a time. `tend` holds the lock for moments only, which are waited for."""
     settings.home.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + seconds
     with (settings.home / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EngineAlreadyRunning(
-                "Another `mare up` or `mare down` works on this instance: wait until it is done."
-            ) from None
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise EngineAlreadyRunning(
+                        "Another `mare up` or `mare down` works on this instance: wait until it is done."
+                    ) from None
+            time.sleep(0.05)
         yield
 
 

@@ -71,7 +71,7 @@ def apply(settings: Settings, schema: Schema, connectors: Callable[[], object], 
         raise StoreError(f"Kafka at {settings.kafka.bootstrap} did not do it: {error}.") from error
     connectors()
     write_json(schema_file(settings), {"fingerprint": schema.fingerprint})
-    _await_gateway(settings, schema, progress)
+    await_gateway(settings, schema, progress)
 
 
 # --- what is refused, before anything is changed -----------------------------------------------------------------
@@ -250,8 +250,11 @@ def _apply_indices(settings: Settings, schema: Schema, elasticsearch: Elasticsea
 # --- the gateway -------------------------------------------------------------------------------------------------
 
 
-def _await_gateway(settings: Settings, schema: Schema, progress: Progress) -> None:
-    """Waits until a gateway that is alive checks lines by the new schema, as its ledger says."""
+def await_gateway(settings: Settings, schema: Schema, progress: Progress) -> None:
+    """Waits until a gateway that is alive checks lines by the new schema, as its ledger says.
+
+    Raises EngineTimedOut.
+    """
     deadline = time.monotonic() + _GATEWAY_SECONDS
     waited = False
     while (process := _gateway(settings)) is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from waiting import await_true
 
-from installs import process
+from installs.launcher import stop_one
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, STATE, Settings, as_environment
 from maredata.state import ledger_file, read_json
@@ -114,7 +114,7 @@ def launch(settings: Settings, gateway: bool = False) -> Instance:
     instance = Instance(settings)
     result = instance.mare("up", timeout=900)
     assert result.returncode == 0, f"`mare up` failed: {result.stdout}{result.stderr}"
-    assert gateway or process.stop(settings, "gateway", 30), "`mare up` left no gateway running"
+    assert gateway or stop_one(settings, "gateway"), "`mare up` left no gateway running"
     return instance
 
 

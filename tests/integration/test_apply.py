@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from conftest import Instance
 from waiting import await_true
 
@@ -23,7 +25,7 @@ from connect.rest import Rest
 from maredata.apply import apply
 from maredata.errors import SettingsError
 from maredata.lag import sink_lag
-from maredata.names import SINKS
+from maredata.names import READINGS, SINKS
 from maredata.reading import format_timestamp, identity
 from maredata.state import ledger_file, read_json
 from maredata.stores import connect_elasticsearch, connect_mariadb
@@ -229,6 +231,36 @@ def test_connector_that_an_interrupted_apply_left_stopped_runs_again(own_instanc
     assert result.returncode == 0, result.stdout + result.stderr
     assert stopped in result.stdout
     assert in_force(instance)
+
+
+def test_reading_of_the_moment_after_has_its_new_field(own_instance: Callable[..., Instance]) -> None:
+    """No task of the earlier configuration may be left, not even for a moment: so this looks several times."""
+    instance = own_instance()
+    producer = Producer({"bootstrap.servers": instance.settings.kafka.bootstrap})
+    for number in range(4):
+        add_fields(instance, f'[fields.extra_{number}]\ntype = "number"\n')
+        # Readings keep the earlier tasks busy.
+        for second in range(2000):
+            producer.produce(READINGS, key=b"busy", value=plain(FIRST_SENSOR + number, second))
+        apply(instance.settings, instance.schema, partial(reapply, instance), lambda _: None)
+        producer.produce(READINGS, key=b"busy", value=plain(FIRST_SENSOR + 50 + number, 0, f"extra_{number}"))
+        assert producer.flush(30) == 0
+    await_true(lambda: not any(sink_lag(instance.settings).values()), what="both sinks are done")
+    for number in range(4):
+        with connect_mariadb(instance.settings) as connection:
+            cursor = connection.cursor()
+            cursor.execute(f"SELECT extra_{number} FROM readings WHERE sensor_id = {FIRST_SENSOR + 50 + number}")
+            rows: list[Any] = cursor.fetchall()
+        assert rows == [(1.5,)], number
+
+
+def reapply(instance: Instance) -> None:
+    connectors.apply(instance.settings, instance.schema, lambda _: None)
+
+
+def plain(sensor_id: int, second: int, field_name: str = "temperature") -> bytes:
+    at = format_timestamp(1_700_000_000_000_000 + second * 1_000_000)
+    return json.dumps({"timestamp": at, "sensor_id": sensor_id, field_name: 1.5}).encode()
 
 
 def in_force(instance: Instance) -> bool:

@@ -13,8 +13,8 @@ import pytest
 from conftest import Instance, new_home, new_settings, start_gateway
 from waiting import await_true
 
-from installs.launcher import NAMES
-from installs.process import record_of, stop
+from installs.launcher import NAMES, stop_one
+from installs.process import record_of
 from installs.services import BUOYS
 from maredata.names import FIRST_DEMO_SENSOR, METRICS, SINKS
 from maredata.reading import identity, parse_timestamp
@@ -71,7 +71,7 @@ def test_the_demo_flows_into_both_stores_and_survives_down_and_up(own_instance: 
     assert set(metrics["lag"]) == set(SINKS)
 
     for buoy in BUOYS:
-        stop(instance.settings, buoy, 30)
+        assert stop_one(instance.settings, buoy)
     assert instance.mare("verify").returncode == 0  # nothing is on its way any more
     add_reading_of_a_real_buoy(instance)
     removed = instance.mare("demo", "remove", "--yes")

@@ -163,10 +163,19 @@ def test_records_that_are_no_readings_are_counted_by_reason(sea: Sea) -> None:
     poison = [b'{"sensor_id": 1', b"[]", None, b'{"sensor_id": 1, "timestamp": "garbage"}', b'{"a": 1}\n{"a": 2}']
     sea.produce(sea.reading(1), *poison, sea.reading(2, temperature="hot"), sea.reading(3))
     report = sea.verify()
-    new = {reason: number - before.get(reason, 0) for reason, number in report.topic.refused.items()}
+    refused = report.topic.refused
+    new = {
+        reason: number - before.get(reason, 0) for reason, number in refused.items() if number > before.get(reason, 0)
+    }
     assert new == {"malformed": 3, "null": 1, "bad_timestamp": 1, "wrong_type": 1}
     assert report.agree
     assert report.mariadb == 2
+
+
+def test_nobody_waits_for_dead_letters(sea: Sea) -> None:
+    """The JDBC sink does not commit the offsets of dead letters until a reading comes behind them."""
+    sea.produce(sea.reading(1), b"poison")
+    assert sea.verify().agree
 
 
 def test_history_that_never_passed_through_the_topic_is_no_difference(sea: Sea) -> None:
@@ -336,7 +345,7 @@ def test_readings_on_their_way_are_waited_for(sea: Sea, sink: str) -> None:
     pause(sea, sink, "pause")
     try:
         sea.produce(*(sea.reading(number) for number in range(20)))
-        with pytest.raises(VerifyTimeout, match=f"{sink} 20[^0-9]") as late:
+        with pytest.raises(VerifyTimeout, match=f"{sink} 20[^0-9,]") as late:
             sea.verify(wait=8)
         assert late.value.exit_status == 3
     finally:

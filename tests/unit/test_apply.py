@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from maredata.apply import Column, refuse_other_mappings, table_changes
-from maredata.errors import SchemaError
+from maredata import apply as applying
+from maredata.apply import Column, await_gateway, refuse_other_mappings, table_changes
+from maredata.errors import EngineTimedOut, SchemaError
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, Settings
+from maredata.state import ledger_file, write_json
 from maredata.topics import wanted_topics
 
 SHIPPED = load_schema(CHECKOUT / "maredata" / "reading.toml")
@@ -138,3 +144,51 @@ def test_every_topic_has_a_retention_in_time_and_bytes() -> None:
 def test_small_retention_is_cut_in_segments_that_can_be_deleted() -> None:
     settings = Settings.model_validate({"kafka": {"partitions": 1, "readings_bytes": 64 << 20}})
     assert int(wanted_topics(settings)[0].config["segment.bytes"]) == 16 << 20
+
+
+def gateway(home: Path, fingerprint: str, pid: int, age: float = 0, **more: Any) -> Settings:
+    """Settings of an instance with a gateway's ledger that was written `age` seconds ago."""
+    settings = Settings.model_validate({"home": home})
+    write_json(ledger_file(settings), {"pid": pid, "fingerprint": fingerprint, "stopped": None, **more})
+    os.utime(ledger_file(settings), (time.time() - age,) * 2)
+    return settings
+
+
+def test_gateway_that_lives_is_waited_for(tmp_path: Path) -> None:
+    settings = gateway(tmp_path, "earlier", os.getpid())
+    reload = threading.Timer(0.5, gateway, (tmp_path, SHIPPED.fingerprint, os.getpid()))
+    reload.start()
+    said: list[str] = []
+    began = time.monotonic()
+    await_gateway(settings, SHIPPED, said.append)
+    assert time.monotonic() - began >= 0.4
+    assert said == ["gateway: schema reloaded"]
+
+
+def test_gateway_that_keeps_the_earlier_schema_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(applying, "_GATEWAY_SECONDS", 0.3)
+    settings = gateway(tmp_path, "earlier", os.getpid(), age=20)
+    with pytest.raises(EngineTimedOut, match="has not taken over the schema within"):
+        await_gateway(settings, SHIPPED, lambda _: None)
+
+
+@pytest.mark.parametrize("age", [0, 4])
+def test_gateway_in_another_container_counts_while_its_ledger_is_fresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: float
+) -> None:
+    monkeypatch.setattr(applying, "_GATEWAY_SECONDS", 0.3)
+    with pytest.raises(EngineTimedOut):
+        await_gateway(gateway(tmp_path, "earlier", 0x7FFFFFFF, age), SHIPPED, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("pid", "age", "more"),
+    [(0x7FFFFFFF, 10, {}), (os.getpid(), 3600, {}), (os.getpid(), 0, {"stopped": "2024-01-21T10:06:04"})],
+    ids=["dead", "its process id is another's", "stopped"],
+)
+def test_gateway_that_is_gone_is_not_waited_for(tmp_path: Path, pid: int, age: float, more: dict[str, Any]) -> None:
+    await_gateway(gateway(tmp_path, "earlier", pid, age, **more), SHIPPED, lambda _: None)
+
+
+def test_instance_without_a_gateway_is_not_waited_for(tmp_path: Path) -> None:
+    await_gateway(Settings.model_validate({"home": tmp_path}), SHIPPED, lambda _: None)

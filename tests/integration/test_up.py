@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -65,9 +66,9 @@ def test_the_demo_flows_into_both_stores_and_survives_down_and_up(own_instance: 
         lambda: (now := record_of(instance.settings, "gateway")) is not None and now.alive and now.pid != first.pid,
         what="the gateway is revived",
     )
-    messages = kafka_consumer(instance.settings, consumer_timeout_ms=30_000)
-    messages.subscribe([METRICS])
-    metrics = json.loads(next(messages).value)
+    with closing(kafka_consumer(instance.settings, consumer_timeout_ms=30_000)) as consumer:
+        consumer.subscribe([METRICS])
+        metrics = json.loads(next(consumer).value)
     assert set(metrics["lag"]) == set(SINKS)
 
     for buoy in BUOYS:

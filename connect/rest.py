@@ -19,6 +19,7 @@ PAUSED = "PAUSED"
 
 _BUSY = (409, 503)  # a rebalance is going on; the worker is still starting
 _NOT_FOUND = 404
+_SERVER_ERROR = 500
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ class _Busy(Exception):
 
 def _unless_busy(send: Callable[[], httpx.Response]) -> httpx.Response:
     answer = send()
-    if answer.status_code in _BUSY:
+    # A request that only reads is refused during a rebalance like any error of the server's.
+    if answer.status_code in _BUSY or (answer.status_code == _SERVER_ERROR and "rebalance" in _message(answer)):
         raise _Busy(_message(answer))
     return answer
 

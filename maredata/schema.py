@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from maredata.errors import SchemaError
 
@@ -58,8 +61,8 @@ class Field:
     unit: str = ""
     label: str = ""
     standard_name: str = ""
-    limits: tuple[float, float] | None = None
-    plausible: tuple[float, float] | None = None
+    limits: tuple[int | float, int | float] | None = None
+    plausible: tuple[int | float, int | float] | None = None
     max_length: int = 255
 
 
@@ -192,10 +195,15 @@ def load_schema(path: Path) -> Schema:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SchemaError(f"{path} is not TOML: {error}.") from None
-    return Schema.from_dict(content.get("fields", {}))
+    fields = content.get("fields")
+    if not isinstance(fields, dict):
+        raise SchemaError(f"{path} has no fields: write [fields.sensor_id] and so on.")
+    return Schema.from_dict(fields)
 
 
-def _field(name: str, options: dict[str, Any]) -> Field:
+def _field(name: str, options: Any) -> Field:
+    if not isinstance(options, dict):
+        raise SchemaError(f"Field {name} is no table: write [fields.{name}] and its entries below.")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,58}", name):
         raise SchemaError(f"A field can't be named {name!r}: use small letters, digits and _, beginning with a letter.")
     unknown = set(options) - {key for key in Field.__dataclass_fields__ if key != "name"}
@@ -206,19 +214,23 @@ def _field(name: str, options: dict[str, Any]) -> Field:
     except ValueError:
         raise SchemaError(f"Field {name} needs a type: one of {', '.join(FieldType)}.") from None
     ranges = {key: _range(name, key, options.get(key)) for key in ("limits", "plausible")}
-    field = Field(**{**options, **ranges, "name": name, "type": kind})
+    try:
+        field = msgspec.convert({**options, **ranges, "name": name, "type": kind}, Field)
+    except msgspec.ValidationError as error:
+        raise SchemaError(f"Field {name} has an entry of the wrong type: {error}.") from None
     if not 1 <= field.max_length <= _LONGEST_TEXT:
         raise SchemaError(f"Field {name} can't have a max_length of {field.max_length}: choose 1 to {_LONGEST_TEXT}.")
     return field
 
 
-def _range(name: str, key: str, value: Any) -> tuple[float, float] | None:
+def _range(name: str, key: str, value: Any) -> tuple[int | float, int | float] | None:
     if value is None:
         return None
     if (
         not isinstance(value, list | tuple)
         or len(value) != 2
         or not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in value)
+        or not all(math.isfinite(bound) for bound in value)
         or value[0] > value[1]
     ):
         raise SchemaError(f"Field {name} has {key} that are no pair of numbers [lowest, highest].")

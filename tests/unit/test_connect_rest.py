@@ -111,8 +111,16 @@ def test_all_connectors_come_with_one_request(serve: Callable[..., tuple[Scripte
     assert script.asked == [("GET", "/connectors?expand=status", None)]
 
 
-def test_rebalance_is_waited_for(serve: Callable[..., tuple[Scripted, str]]) -> None:
-    busy = (409, {"error_code": 409, "message": "Cannot complete request because of a conflicting operation"})
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (409, "Cannot complete request because of a conflicting operation"),
+        (500, "Request cannot be completed because a rebalance is expected"),
+        (503, "Request cannot be completed because the worker is still starting"),
+    ],
+)
+def test_rebalance_is_waited_for(serve: Callable[..., tuple[Scripted, str]], status: int, message: str) -> None:
+    busy = (status, {"error_code": status, "message": message})
     script, url = serve(busy, busy, (200, {"name": "sink"}))
     with Rest(url) as rest:
         rest.put_config("sink", {"topics": "readings"})

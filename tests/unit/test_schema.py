@@ -134,3 +134,20 @@ def test_text_can_be_widened_but_not_shortened() -> None:
 
 def test_change_that_loses_nothing() -> None:
     Schema.from_dict(fields(salinity={"type": "number"}, humidity={"type": "number"})).refuse_loss(SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("toml", "sentence"),
+    [
+        ("fields = 3", "has no fields: write"),
+        ("[fields]\nsensor_id = 3", "Field sensor_id is no table"),
+        ('[fields.station]\ntype = "text"\nmax_length = "long"', "entry of the wrong type: Expected `int`, got `str`"),
+        ('[fields.salinity]\ntype = "number"\nlimits = [nan, 3]', "are no pair of numbers"),
+        ("[fields.salinity]\ntype = 3", "Field salinity needs a type"),
+        ('[fields.salinity]\ntype = "number"\nlabel = 3', "entry of the wrong type"),
+    ],
+)
+def test_whatever_stands_in_the_file_is_refused_with_a_sentence(tmp_path: Path, toml: str, sentence: str) -> None:
+    (tmp_path / "reading.toml").write_text(toml)
+    with pytest.raises(SchemaError, match=sentence):
+        load_schema(tmp_path / "reading.toml")

@@ -53,7 +53,7 @@ class Service:
     environment: dict[str, str] = field(default_factory=dict)
     ports: tuple[Port, ...] = ()
     unprivileged: bool = False
-    ready_seconds: float = 120
+    ready_seconds: float = 300
     stop_seconds: float = 30
 
 

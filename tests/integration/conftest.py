@@ -135,17 +135,18 @@ def demolish(instance: Instance) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_instance() -> Iterator[Instance]:
+def instance() -> Iterator[Instance]:
+    """One instance for all tests that leave it as it was."""
     running = launch(new_settings(new_home()))
     yield running
     demolish(running)
 
 
-@pytest.fixture
-def instance(shared_instance: Instance) -> Iterator[Instance]:
-    """One instance for all tests that leave it as it was; what a test started ends with the test."""
-    yield shared_instance
-    shared_instance.end()
+@pytest.fixture(autouse=True)
+def end_what_the_test_started(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "instance" in request.fixturenames:
+        request.getfixturevalue("instance").end()
 
 
 @pytest.fixture

@@ -44,7 +44,13 @@ def connect_elasticsearch(settings: Settings) -> Elasticsearch:
 
 
 def kafka_admin(settings: Settings) -> KafkaAdminClient:
-    return KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap, client_id="mare")
+    # By default it takes half a minute to say that Kafka is away, and `mare status` waits for it.
+    return KafkaAdminClient(
+        bootstrap_servers=settings.kafka.bootstrap,
+        client_id="mare",
+        bootstrap_timeout_ms=8_000,
+        request_timeout_ms=15_000,
+    )
 
 
 def kafka_consumer(settings: Settings, **options: Any) -> KafkaConsumer:

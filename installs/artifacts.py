@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree
 
+from maven_artifact.downloader import Downloader
+
 from installs.machine import Java
 from maredata.errors import MachineError
 from maredata.settings import CHECKOUT, Settings
@@ -68,17 +70,14 @@ def test_plugin(java: Java) -> int:
 
 
 def _run_maven(java: Java, *arguments: str, capture_output: bool = False) -> subprocess.CompletedProcess[str]:
-    command = shutil.which("mvn") or str(CHECKOUT / "installs" / "mvnw")
+    environment = {**os.environ, "JAVA_HOME": str(java.home)}
+    command = shutil.which("mvn")
+    if command is None:
+        command = str(CHECKOUT / "installs" / "mvnw")
+        environment.setdefault("MVNW_REPOURL", Downloader().resolver.base)
     return subprocess.run(
-        [
-            command,
-            "--batch-mode",
-            "--strict-checksums",
-            "--no-transfer-progress",
-            "-Dstyle.color=never",
-            *arguments,
-        ],
-        env={**os.environ, "JAVA_HOME": str(java.home)},
+        [command, "--batch-mode", "--strict-checksums", "--no-transfer-progress", "-Dstyle.color=never", *arguments],
+        env=environment,
         cwd=CHECKOUT / "installs",
         capture_output=capture_output,
         text=True,

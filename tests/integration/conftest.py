@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from waiting import await_true
@@ -91,7 +92,7 @@ def new_settings(home: Path, **changes: object) -> Settings:
     """Settings of an instance in `home`, with free ports and a copy of reading.toml that a test may edit."""
     home.mkdir(parents=True)
     shutil.copy(CHECKOUT / "maredata" / "reading.toml", home / "reading.toml")
-    sections: dict[str, dict[str, object]] = {
+    sections: dict[str, Any] = {
         "udp": {"port": free_ports(1, socket.SOCK_DGRAM)[0]},
         "reading": {"toml": home / "reading.toml"},
         "kafka": {"heap": "384m"},
@@ -101,7 +102,12 @@ def new_settings(home: Path, **changes: object) -> Settings:
     }
     for (section, name), port in zip(_SETTINGS_WITH_PORT, free_ports(len(_SETTINGS_WITH_PORT)), strict=True):
         sections[section][name] = port
-    return Settings.model_validate({"home": home, "demo": False, **sections, **changes})
+    for name, change in changes.items():
+        if isinstance(change, dict):
+            sections[name].update(change)
+        else:
+            sections[name] = change
+    return Settings.model_validate({"home": home, "demo": False, **sections})
 
 
 def new_home() -> Path:

@@ -32,6 +32,8 @@ _SLICE = 100_000  # documents of one query; each page of it walks over all of th
 _KEEP = "10m"
 _NOT_THERE = 404
 _CONFLICT = 409
+_UNAVAILABLE = 503
+_TRIES = 3
 # Elasticsearch stores longitude and latitude in 32 bits each, and its centroid is made of what it stored.
 _PLACE_ERROR = 2e-7
 
@@ -76,6 +78,7 @@ class Elasticsearch:
         """Makes everything that was written visible to searches."""
         with self._errors():
             self._patient.indices.refresh(index=READINGS_PATTERN)
+        self._await_shards()
 
     def rows(self, ranges: Sequence[Range]) -> Iterator[Document]:
         """The documents in these sorted ranges, sorted by identity."""
@@ -202,12 +205,19 @@ class Elasticsearch:
 
     def _search(self, body: dict[str, Any]) -> Any:
         index = None if "pit" in body else READINGS_PATTERN
+        for _ in range(_TRIES):
+            with self._errors():
+                answer = self._patient.options(ignore_status=_UNAVAILABLE).search(index=index, **body).body
+            # A shard that could not answer would look like readings that are missing.
+            if "hits" in answer and not answer["timed_out"] and not answer["_shards"]["failed"]:
+                return answer
+            self._await_shards()
+        raise StoreError("Elasticsearch answered for a part of its shards only: look at `mare status`, try again.")
+
+    def _await_shards(self) -> None:
+        """The first reading of a month makes an index, and for a moment that can't be searched."""
         with self._errors():
-            answer = self._patient.search(index=index, **body).body
-        # A shard that could not answer would look like readings that are missing.
-        if answer["timed_out"] or answer["_shards"]["failed"]:
-            raise StoreError("Elasticsearch answered for a part of its shards only: look at `mare status`, try again.")
-        return answer
+            self._patient.cluster.health(index=READINGS_PATTERN, wait_for_status="yellow", timeout="30s")
 
     @contextmanager
     def _point_in_time(self) -> Iterator[str]:

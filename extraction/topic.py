@@ -26,7 +26,6 @@ Progress = Callable[[str], None]
 
 _SILENCE = 30.0  # seconds without a record after which the broker is given up
 _SKIP = 5_000  # records that are read over rather than sought past
-_LOOKED_THROUGH = 1_000_000  # records that are searched for readings, when a sink seems to stand still
 _POLL = 0.5  # seconds between two looks at the sinks' offsets
 
 
@@ -100,12 +99,10 @@ class Topic:
         """Returns when both sinks have stored everything before `ends`, or raises VerifyTimeout."""
         first, _ = self.bounds()
         wanted = {partition: end for partition, end in ends.items() if end > first.get(partition, 0)}
-        before: dict[str, int] = {}
         deadline = time.monotonic() + seconds
         with closing_consumers(self._settings) as groups:
             while True:
-                reached = {sink: self._reached(groups[sink], first, wanted) for sink in SINKS}
-                missing = {s: sum(max(0, wanted[p] - at) for p, at in reached[s].items()) for s in SINKS}
+                missing = {sink: self._missing(groups[sink], first, wanted) for sink in SINKS}
                 if not any(missing.values()):
                     return
                 late = " and ".join(f"{sink} {count:,}" for sink, count in missing.items() if count)
@@ -115,32 +112,15 @@ class Topic:
                         " look at `mare connect status`, or wait longer with --wait."
                     )
                 progress(f"waiting for the sinks: {late} to go")
-                if missing == before and max(missing.values()) <= _LOOKED_THROUGH:
-                    wanted = self._behind_last_readings(reached, wanted)
-                before = missing
                 time.sleep(_POLL)
 
-    def _reached(self, group: Consumer, first: Offsets, wanted: Offsets) -> Offsets:
+    def _missing(self, group: Consumer, first: Offsets, wanted: Offsets) -> int:
         if not wanted:
-            return {}
+            return 0
         with kafka_errors(self._settings):
             committed = group.committed([TopicPartition(READINGS, partition) for partition in wanted], timeout=10)
         # A group that has committed nothing yet answers with a negative offset.
-        return {c.partition: max(c.offset, first[c.partition]) for c in committed}
-
-    def _behind_last_readings(self, reached: dict[str, Offsets], wanted: Offsets) -> Offsets:
-        """The offsets wanted, without the records at their end that are no readings.
-
-        The JDBC sink commits offsets of records it has stored, so it seems to wait in front of dead letters for ever.
-        """
-        starts = {p: min(wanted[p], *(offsets[p] for offsets in reached.values())) for p in wanted}
-        needed = dict(starts)
-        for message in self._records(starts, wanted):
-            with suppress(Refused):
-                self._decoder.decode(message.value() or b"")
-                partition, offset = _position(message)
-                needed[partition] = offset + 1
-        return needed
+        return sum(max(0, wanted[c.partition] - max(c.offset, first[c.partition])) for c in committed)
 
     def _take(self, snapshot: Snapshot, message: Message, removed: Offsets) -> None:
         kind, written = message.timestamp()

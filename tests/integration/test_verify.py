@@ -6,6 +6,9 @@ Each test writes into a month and to sensors of its own, and compares only that 
 from __future__ import annotations
 
 import json
+import math
+import random
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -20,13 +23,18 @@ from conftest import Instance
 from elasticsearch import Elasticsearch
 from waiting import await_true
 
+from extraction.compare import Range, StoreRow, columns_of
 from extraction.demo import remove_demo
+from extraction.documents import Elasticsearch as ElasticsearchSide
+from extraction.documents import Write
+from extraction.mariadb import MariaDB as MariaDBSide
 from extraction.report import Report
 from extraction.verify import Options, verify
 from maredata.errors import StoreError, VerifyTimeout
 from maredata.lag import sink_lag
 from maredata.names import ELASTICSEARCH_SINK, FIRST_DEMO_SENSOR, MARIADB_SINK, READINGS, READINGS_PATTERN, index_of
 from maredata.reading import format_timestamp, identity, parse_timestamp
+from maredata.schema import Field, FieldType, Schema
 from maredata.settings import Elasticsearch as ElasticsearchSettings
 from maredata.settings import Kafka, MariaDB
 from maredata.stores import connect_elasticsearch, connect_mariadb
@@ -123,7 +131,9 @@ def filled(sea: Sea, readings: int = 50) -> Sea:
     """Readings that have arrived in both stores."""
     sea.produce(*(sea.reading(number) for number in range(readings)))
     query = {"term": {"sensor_id": sea.sensor_id}}
-    await_true(lambda: sea.elasticsearch.count(index=READINGS_PATTERN, query=query)["count"] == readings)
+    # A month's index is made by its first reading, and answers 503 until it is ready.
+    patient = sea.elasticsearch.options(ignore_status=503)
+    await_true(lambda: patient.count(index=READINGS_PATTERN, query=query).get("count") == readings)
     await_true(lambda: not any(sink_lag(sea.instance.settings).values()), what="both sinks have committed")
     return sea
 
@@ -139,6 +149,28 @@ def test_what_flowed_through_agrees(sea: Sea, exact: bool) -> None:
     assert (report.topic.readings, report.mariadb, report.elasticsearch) == (5_000, 5_000, 5_000)
     assert report.looked_at_closely == (5_000 if exact else 0)
     assert report.not_in_topic == 0
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_nothing_is_skipped_or_read_twice_between_pages(sea: Sea, exact: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in {"mariadb._PAGE": 7, "documents._PAGE": 8, "mariadb._RANGES": 2, "documents._RANGES": 2}.items():
+        monkeypatch.setattr(f"extraction.{name}", size)
+    monkeypatch.setattr("extraction.documents._SLICE", 20)
+    # Sensors of 7, 8 and 21 readings end a page, or a slice; ten hours make ten stretches.
+    sizes = [7, 8, 21, 1, 14, 16, 20]
+    readings = [
+        (number * 3_500, sea.sensor_id + 1000 * more) for more, size in enumerate(sizes) for number in range(size)
+    ]
+    sea.produce(*(sea.reading(number, sensor_id) for number, sensor_id in readings))
+    assert sea.verify().agree
+    lost = [0, 6, 7, 14, 15, 35, 36, 37, 86]
+    for number, sensor_id in (readings[one] for one in lost):
+        sea.sql("DELETE FROM readings WHERE sensor_id = %s AND seq = %s", sensor_id, number)
+    report = sea.verify(exact=exact)
+    named = [(one["sensor_id"], one["timestamp"]) for one in report.differences.named]
+    assert named == [(readings[one][1], format_timestamp(sea.micros(readings[one][0]))) for one in lost]
+    assert report.differences.kinds == {"missing in MariaDB": len(lost)}
+    assert (report.mariadb, report.elasticsearch) == (87 - len(lost), 87)
 
 
 @pytest.mark.parametrize("exact", [True, False])
@@ -177,9 +209,35 @@ def test_records_that_are_no_readings_are_counted_by_reason(sea: Sea) -> None:
 
 
 def test_nobody_waits_for_dead_letters(sea: Sea) -> None:
-    """The JDBC sink does not commit the offsets of dead letters until a reading comes behind them."""
+    """Nothing comes behind the poison: the sinks must commit its offset all the same."""
     sea.produce(sea.reading(1), b"poison")
     assert sea.verify().agree
+
+
+def test_a_window_begins_with_since_and_ends_before_until(sea: Sea) -> None:
+    sea.produce(*(sea.reading(number) for number in range(1, 5)))
+    for exact in (True, False):
+        report = sea.verify(exact=exact, since=sea.micros(2), until=sea.micros(4))
+        assert report.agree
+        assert (report.topic.readings, report.mariadb, report.elasticsearch) == (2, 2, 2)
+
+
+def test_texts_and_numbers_come_out_of_mariadb_as_they_went_in(sea: Sea) -> None:
+    schema = Schema((*sea.instance.schema.fields, Field("remark", FieldType.TEXT)))
+    chance = random.Random(7)
+    numbers = [struct.unpack("d", chance.randbytes(8))[0] for _ in range(2_000)]
+    texts = ['a"b\\c', "\n\t\x00\x01\x1f\x7f", "\u00e9\U0001f600\u2028", "", "/", "[1]", None]
+    rows = []
+    for number, value in enumerate([number for number in numbers if math.isfinite(number)]):
+        given = {"humidity": value, "seq": chance.randrange(-(2**63), 2**63), "remark": texts[number % len(texts)]}
+        values = tuple(given.get(column.name) for column in columns_of(schema))
+        rows.append(StoreRow(sea.sensor_id, sea.micros(number), values))
+    with MariaDBSide(sea.instance.settings, schema) as side:
+        # Hides the real table in this session, which has no text.
+        side._execute(schema.create_table(READINGS).replace("CREATE TABLE", "CREATE TEMPORARY TABLE"))
+        assert side.insert(rows, lambda key, reason: pytest.fail(f"{key}: {reason}")) == len(rows)
+        assert list(side.rows([Range()])) == rows
+        assert side.lookup([rows[5][:2], (1, 1)]) == {rows[5][:2]: rows[5]}
 
 
 def test_history_that_never_passed_through_the_topic_is_no_difference(sea: Sea) -> None:
@@ -286,6 +344,22 @@ def test_repair_takes_mariadbs_value_and_fills_in_what_it_lacks(sea: Sea) -> Non
     report = sea.verify()
     assert report.agree
     assert sea.named(report) == [(3, "value differs from the topic's", "temperature")]
+
+
+def test_repair_overwrites_nothing_that_came_meanwhile(sea: Sea) -> None:
+    filled(sea)
+    key = (sea.sensor_id, sea.micros(3))
+    with MariaDBSide(sea.instance.settings, sea.instance.schema) as mariadb:
+        row = mariadb.lookup([key])[key]
+        assert mariadb.insert([row._replace(values=tuple(None for _ in row.values))], lambda *_: None) == 0
+        assert mariadb.lookup([key])[key] == row
+    with ElasticsearchSide(sea.instance.settings, sea.instance.schema) as elasticsearch:
+        (looked_up,) = elasticsearch.lookup([key])[key]
+        newer = sea.reading(3, humidity=1.0)
+        sea.elasticsearch.index(**sea.document(3), document=newer)
+        for instead in (looked_up, None):
+            assert elasticsearch.write([Write(key, sea.reading(3, humidity=2.0), instead)], lambda *_: None) == 0
+        assert sea.elasticsearch.get(**sea.document(3))["_source"] == newer
 
 
 def test_documents_out_of_place_are_named_and_never_deleted(sea: Sea) -> None:

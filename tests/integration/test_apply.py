@@ -152,7 +152,6 @@ def test_fields_are_added_while_readings_flow(own_instance: Callable[..., Instan
         assert read_json(ledger_file(instance.settings))["fingerprint"] == instance.schema.fingerprint
         goal = sender.sent + 5 * RATE
         await_true(lambda: sender.sent > goal, what="readings flow on")
-    time.sleep(1)  # what is still in the socket is read
     gateway.send_signal(signal.SIGTERM)
     assert gateway.wait(30) == 0
     await_true(lambda: not any(sink_lag(instance.settings).values()), what="both sinks are done")

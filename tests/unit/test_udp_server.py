@@ -238,11 +238,13 @@ def test_a_broken_schema_is_logged_and_the_old_one_stays(
     assert read_json(ledger_file(settings))["fingerprint"] == old
 
 
-def test_a_state_folder_that_cant_be_written_does_not_stop_it(settings: Settings) -> None:
+def test_a_state_folder_that_cant_be_written_does_not_stop_it(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     with running(settings) as server:
         shutil.rmtree(settings.home)
         settings.home.write_text("a file in the way", "utf-8")
-        time.sleep(1.2)
+        wait_for(lambda: "the ledger can't be written" in caplog.text)
         send(settings, GOOD)
         wait_for(lambda: server._ledger.lines == 1)
 

@@ -27,6 +27,7 @@ from maredata.stores import connect_mariadb
 
 _PAGE = 20_000  # rows of one query
 _RANGES = 100  # ranges of one query
+_INSERTED = 500  # rows of one statement
 _MICROS = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', `timestamp`)"
 _KINDS: dict[FieldType, Any] = {
     FieldType.NUMBER: float | None,
@@ -130,14 +131,19 @@ class MariaDB:
     def insert(self, rows: Sequence[StoreRow], refused: Refusal) -> int:
         """Adds the rows that are not there; how many it added. One that MariaDB refuses is named to `refused`."""
         names = ["`sensor_id`", "`timestamp`", *(column.sql for column in self._columns)]
-        sql = (
-            f"INSERT INTO `{READINGS}` ({', '.join(names)}) VALUES ({', '.join(['%s'] * len(names))})"
-            # A reading that arrived in the meantime stays as it is; other errors are not hidden.
-            " ON DUPLICATE KEY UPDATE `sensor_id` = `sensor_id`"
-        )
+        marks = f"({', '.join(['%s'] * len(names))})"
         added = 0
-        for row in rows:
-            added += self._write(sql, [row.sensor_id, format_timestamp(row.micros), *row.values], row[:2], refused)
+        for some in chunks(rows, _INSERTED):
+            head = f"INSERT INTO `{READINGS}` ({', '.join(names)}) VALUES "
+            # A reading that arrived in the meantime stays as it is; other errors are not hidden.
+            tail = " ON DUPLICATE KEY UPDATE `sensor_id` = `sensor_id`"
+            bound = [[row.sensor_id, format_timestamp(row.micros), *row.values] for row in some]
+            try:
+                added += self._change(head + ", ".join([marks] * len(some)) + tail, [v for row in bound for v in row])
+            except mysql.connector.DatabaseError:
+                # One by one, to name the row that MariaDB refuses, or to get past the sink's locks.
+                for row, given in zip(some, bound, strict=True):
+                    added += self._write(head + marks + tail, given, row[:2], refused)
         return added
 
     def fill(self, key: Key, values: Values, refused: Refusal) -> int:
@@ -175,15 +181,19 @@ class MariaDB:
 
     def _write(self, sql: str, bound: Sequence[Any], key: Key, refused: Refusal) -> int:
         with self._errors():
-            cursor = self._connection.cursor()
             try:
-                cursor.execute(sql, bound)
-                return int(cursor.rowcount > 0)
+                return self._change(sql, bound)
             except mysql.connector.DataError as error:
                 refused(key, f"MariaDB: {error.msg}")
                 return 0
-            finally:
-                cursor.close()
+
+    def _change(self, sql: str, bound: Sequence[Any]) -> int:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute(sql, bound)
+            return max(0, cursor.rowcount)
+        finally:
+            cursor.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -219,6 +219,7 @@ def _told(repairs: Repairs) -> list[str]:
         f"Repair: {repairs.added_to_mariadb:,} readings added to MariaDB,"
         f" {repairs.added_to_elasticsearch:,} to Elasticsearch;"
         f" {repairs.filled_in_mariadb:,} rows filled in, {repairs.replaced_in_elasticsearch:,} documents replaced."
+        " The counts above are those before it."
     ]
     for (sensor_id, micros), d in repairs.changed[:_SHOWN]:
         lines.append(

@@ -346,6 +346,22 @@ def test_repair_takes_mariadbs_value_and_fills_in_what_it_lacks(sea: Sea) -> Non
     assert sea.named(report) == [(3, "value differs from the topic's", "temperature")]
 
 
+def test_a_row_that_mariadb_refuses_is_named_and_holds_up_no_other(sea: Sea) -> None:
+    schema = Schema((*sea.instance.schema.fields, Field("remark", FieldType.TEXT, max_length=3)))
+    rows = [
+        StoreRow(sea.sensor_id, sea.micros(n), tuple(text if c.name == "remark" else None for c in columns_of(schema)))
+        for n, text in enumerate(["one", "three", "two"])
+    ]
+    refused: list[tuple[Any, str]] = []
+    with MariaDBSide(sea.instance.settings, schema) as side:
+        side._execute(schema.create_table(READINGS).replace("CREATE TABLE", "CREATE TEMPORARY TABLE"))
+        assert side.insert(rows, lambda key, reason: refused.append((key, reason))) == 2
+        assert list(side.rows([Range()])) == [rows[0], rows[2]]
+    ((key, reason),) = refused
+    assert key == rows[1][:2]
+    assert "too long" in reason
+
+
 def test_repair_overwrites_nothing_that_came_meanwhile(sea: Sea) -> None:
     filled(sea)
     key = (sea.sensor_id, sea.micros(3))

@@ -37,8 +37,10 @@ def query(instance: Instance, sql: str) -> list[Any]:
 
 
 def document(instance: Instance, id_: str) -> dict[str, Any] | None:
-    search = connect_elasticsearch(instance.settings)
-    found = search.search(index="readings-*", query={"ids": {"values": [id_]}}, fields=["timestamp"])["hits"]["hits"]
+    # A month's index is made by its first reading, and answers 503 until it is ready.
+    patient = connect_elasticsearch(instance.settings).options(ignore_status=503)
+    answer = patient.search(index="readings-*", query={"ids": {"values": [id_]}}, fields=["timestamp"]).body
+    found = answer.get("hits", {}).get("hits", [])
     return found[0] if found else None
 
 

@@ -40,16 +40,17 @@ def versions() -> dict[str, str]:
 def fetch(settings: Settings, java: Java, progress: Callable[[str], None]) -> None:
     """Makes sure that `settings.engines` holds every engine and the built plugin. Raises MachineError."""
     settings.engines.mkdir(parents=True, exist_ok=True)
+    pinned = _hash([POM])
+    sources = _hash([PLUGIN_SOURCE / "pom.xml", *sorted((PLUGIN_SOURCE / "src" / "main").rglob("*"))])
     with _locked(settings.engines):
-        if not _stamped(settings.engines / ".engines", _hash([POM])):
+        if not _stamped(settings.engines / ".engines", pinned):
             progress("fetching the engines (about 400 MB, once)")
             _fetch_engines(settings.engines, java)
-            _stamp(settings.engines / ".engines", _hash([POM]))
-        sources = [PLUGIN_SOURCE / "pom.xml", *sorted((PLUGIN_SOURCE / "src" / "main").rglob("*"))]
-        if not _stamped(settings.engines / ".plugin", _hash(sources)):
+            _stamp(settings.engines / ".engines", pinned)
+        if not _stamped(settings.engines / ".plugin", sources):
             progress("building the Elasticsearch sink plugin")
             _build_plugin(settings.engines, java)
-            _stamp(settings.engines / ".plugin", _hash(sources))
+            _stamp(settings.engines / ".plugin", sources)
 
 
 def maven(java: Java, *arguments: str) -> None:

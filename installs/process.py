@@ -54,7 +54,6 @@ class Service:
     ports: tuple[Port, ...] = ()
     unprivileged: bool = False
     ready_seconds: float = 300
-    stop_seconds: float = 30
 
 
 @dataclass(frozen=True)

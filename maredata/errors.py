@@ -9,6 +9,7 @@ MareError                 what a user can act on; the command line prints its on
 │   ├── EngineTimedOut
 │   └── EngineExited
 ├── StoreError            a store or Kafka refused what was asked of it
+├── EmulationError        the buoys can't be emulated as asked (in udp_client.emulate)
 ├── ConnectError          Kafka Connect's REST API refused or did not answer
 └── VerifyTimeout         readings were still on their way when the wait was over (exit status 3)
 

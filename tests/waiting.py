@@ -14,5 +14,5 @@ def await_true(condition: Callable[[], T], seconds: float = 60, what: str = "") 
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what or condition}"
-        time.sleep(0.1)
+        time.sleep(0.05)
     return answer

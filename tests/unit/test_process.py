@@ -8,10 +8,12 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+import waiting
 
 from installs import process
 from installs.launcher import Reviver
@@ -19,6 +21,8 @@ from installs.process import Service, await_ready, record_of, start, stop
 from maredata.errors import EngineExited, EngineTimedOut
 from maredata.settings import Settings
 from maredata.state import read_json, write_json
+
+await_true = partial(waiting.await_true, seconds=20)
 
 SLEEPER = "import time; time.sleep(600)"
 STUBBORN = (
@@ -45,13 +49,6 @@ def service(code: str, ready: Callable[[], bool] = lambda: True, seconds: float 
         ready=ready,
         ready_seconds=seconds,
     )
-
-
-def await_true(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never came true"
-        time.sleep(0.02)
 
 
 def test_a_process_is_found_again_and_stopped(settings: Settings) -> None:

@@ -8,12 +8,13 @@ import logging
 import shutil
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+import waiting
 
 from maredata.errors import EngineAlreadyRunning, MachineError, SchemaError
 from maredata.schema import load_schema
@@ -24,6 +25,8 @@ from udp_server.ledger import Ledger
 from udp_server.log import Logfmt, Repeats
 from udp_server.receive import BATCH, Receiver
 from udp_server.server import Server, serve
+
+wait_for = partial(waiting.await_true, seconds=10)
 
 GOOD = b'{"sensor_id": 1, "timestamp": "2025-01-01 00:00:00.000000", "salinity": 38.5}'
 SALINITY = '\n[fields.salinity]\ntype = "number"\nlimits = [0.0, 50.0]\n'
@@ -62,13 +65,6 @@ def running(settings: Settings) -> Iterator[Server]:
         server.stop()  # Kafka is not there: don't wait for it
         thread.join(10)
     assert not thread.is_alive()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def send(settings: Settings, *payloads: bytes) -> None:

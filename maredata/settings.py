@@ -7,11 +7,12 @@ error, because a typing mistake must not silently leave a default in force.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -35,14 +36,59 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _networks(text: str) -> str:
+    for network in text.replace(",", " ").split():
+        ipaddress.ip_network(network)
+    return text
+
+
 class Udp(_Section):
-    """The gateway's socket."""
+    """The gateway: where it listens, to whom, and how much may wait for Kafka."""
 
     host: str = Field("127.0.0.1", description="address the gateway listens on; 0.0.0.0 for every interface")
-    port: int = Field(20001, description="UDP port the gateway listens on")
-    receive_buffer: int = Field(8 << 20, description="bytes of receive buffer asked of the kernel")
-    queue_messages: int = Field(500_000, gt=0, description="readings that wait for Kafka before the newest are refused")
-    queue_bytes: int = Field(512 << 20, gt=0, description="bytes of readings that wait for Kafka, likewise")
+    port: int = Field(20001, description="port the gateway listens on, UDP and TCP")
+    workers: int = Field(1, ge=1, le=64, description="processes that share the port; a sender always meets the same one")
+    receive_buffer: int = Field(8 << 20, description="bytes of receive buffer asked of the kernel, for each worker")
+    queue_messages: int = Field(200_000, gt=0, description="readings of a worker that wait in memory for Kafka's word")
+    queue_bytes: int = Field(256 << 20, gt=0, description="bytes of them; what is beyond either goes to the spool")
+    spool_bytes: int = Field(4 << 30, gt=0, description="bytes of a worker's spool; when it is full the newest are refused")
+    spool_after_seconds: float = Field(1.0, gt=0, description="what Kafka has not acknowledged after so long is spooled")
+    allowed_networks: Annotated[str, AfterValidator(_networks)] = Field(
+        "", description="networks that may send, such as 10.1.0.0/16,192.168.7.0/24; empty: everyone"
+    )
+    rate_limit: int = Field(0, ge=0, description="lines a second that one sender's address may send; 0: any number")
+    late_seconds: int = Field(3600, gt=0, description="a reading that arrives so long after its time is counted as late")
+    ahead_seconds: int = Field(10, gt=0, description="one whose time is so far ahead is counted: the buoy's clock is wrong")
+
+    @property
+    def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        return tuple(map(ipaddress.ip_network, self.allowed_networks.replace(",", " ").split()))
+
+
+class Tcp(_Section):
+    """The gateway's TCP side, on the UDP side's host and port number."""
+
+    enabled: bool = Field(True, description="whether the gateway takes readings over TCP too")
+    connections: int = Field(2000, gt=0, description="connections of a worker; further ones are closed at once")
+    longest_line: int = Field(65_535, gt=0, description="bytes of a line; a longer one is rejected")
+    idle_seconds: int = Field(600, gt=0, description="a connection that sends nothing for so long is closed")
+
+
+class Metrics(_Section):
+    """The gateway's own web port, for Prometheus (/metrics) and for health checks (/healthz)."""
+
+    host: str = Field("127.0.0.1", description="address that /metrics and /healthz are served on")
+    port: int = Field(9108, description="port of /metrics and /healthz")
+
+
+class Events(_Section):
+    """When a buoy counts as silent, and who is told."""
+
+    silence_seconds: int = Field(600, gt=0, description="a buoy that sends nothing for so long is silent")
+    steady_minutes: int = Field(
+        360, gt=0, description="so is a variable that is null, or does not change by a digit, for so long"
+    )
+    webhook_url: str = Field("", description="each event is also posted there as JSON; empty: nowhere")
 
 
 class Reading(_Section):
@@ -127,7 +173,11 @@ class Settings(BaseSettings):
     java: Path | None = Field(None, description="Java home to use instead of JAVA_HOME or the PATH's java")
     run_as: str = Field("nobody", description="local mode, started by root: the account that runs the engines")
     demo: bool = Field(True, description="`mare up` also starts two emulated buoys")
+    log_format: Literal["logfmt", "json"] = Field("logfmt", description="how gateway and tend write their logs")
     udp: Udp = Udp()
+    tcp: Tcp = Tcp()
+    metrics: Metrics = Metrics()
+    events: Events = Events()
     reading: Reading = Reading()
     kafka: Kafka = Kafka()
     connect: Connect = Connect()

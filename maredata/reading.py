@@ -11,7 +11,6 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn
@@ -24,6 +23,8 @@ from maredata.schema import LATITUDES, LONGITUDES, Field, FieldType, Schema
 DEEPEST = 32  # levels of nesting; the reading itself is the first
 LONGEST_NAME = 512  # characters of a field's name
 LONGEST_NUMBER = 1000  # characters; beyond it the JSON reader of Connect and Elasticsearch gives up
+_MOST_SHAPES = 64
+_MOST_SECONDS = 4096
 LATEST_MICROS = 9_223_372_036_854_775  # 2262-04-11 23:47:16.854775, the last microsecond of date_nanos
 
 _EPOCH = datetime(1970, 1, 1)  # UTC, like every time here; without a zone it is quicker
@@ -69,20 +70,29 @@ class Refused(Exception):
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """An accepted line.
 
     `line` is its canonical form: the bytes that came, but for a timestamp written otherwise. `micros` is the
-    instant in microseconds since 1970 UTC. `values` holds the schema's fields that were present (None for null;
-    a location is a pair (lon, lat)), `unknown` the names of the others.
+    instant in microseconds since 1970 UTC. `unknown` holds the names of fields that the schema doesn't know.
     """
 
     sensor_id: int
     micros: int
     line: bytes
-    values: dict[str, Any]
+    record: Any  # the schema's fields as attributes, UNSET where absent
     unknown: tuple[str, ...] = ()
+    usual: bool = False  # no value is outside its plausible range
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The schema's fields that were present: None for null, a pair (lon, lat) for a location, or microseconds."""
+        found = {name: getattr(self.record, name) for name in self.record.__struct_fields__}
+        for name, value in found.items():
+            if isinstance(value, _Place):
+                found[name] = (value.lon, value.lat)
+        found["timestamp"] = self.micros
+        return {name: value for name, value in found.items() if value is not UNSET}
 
     @property
     def key(self) -> bytes:
@@ -136,54 +146,98 @@ def format_timestamp(micros: int) -> str:
 
 
 class Decoder:
-    """Checks lines against one schema. Give each thread its own."""
+    """Checks lines against one schema. Give each thread its own.
+
+    Most lines of a fleet have one of very few shapes: the same names, nothing unusual. For each shape that was
+    met there is a msgspec decoder that takes nothing else, so that one pass proves a line. What no shape takes is
+    judged by all rules.
+    """
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
-        self._timestamp = next(field.name for field in schema.fields if field.type is FieldType.TIMESTAMP)
-        self._optional = tuple(field.name for field in schema.fields if not field.required)
-        self._required = tuple(field.name for field in schema.fields if field.required)
-        self._texts = tuple(field.name for field in schema.fields if field.type is FieldType.TEXT)
-        self._locations = tuple(field.name for field in schema.fields if field.type is FieldType.LOCATION)
+        self._texts = [field.name for field in schema.fields if field.type is FieldType.TEXT]
+        self._locations = [field.name for field in schema.fields if field.type is FieldType.LOCATION]
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(_struct(schema)).decode
+        self._shapes: dict[int, Callable[[bytes], Any]] = {}  # by the number of commas in the line
+        self._learned: dict[frozenset[str], Callable[[bytes], Any]] = {}
+        self._seconds: dict[str, int] = {}
 
     def decode(self, line: bytes) -> Reading:
         """The reading that `line` (without its line break) is. Raises Refused."""
+        shape = self._shapes.get(line.count(b","))
+        if shape is None or len(line) > LONGEST_NUMBER:
+            return self._decode_unusual(line)
+        try:
+            # A shape's names all have to be there, and between them are as many commas: so none came twice.
+            record = shape(line)
+            text = record.timestamp
+            second = self._seconds.get(text[:20])
+            if second is None:
+                second = self._learn_second(text)
+            fraction = text[20:]
+            if len(fraction) != 6 or not fraction.isdecimal() or not fraction.isascii():
+                return self._decode_unusual(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, Refused):
+            return self._decode_unusual(line)
+        return Reading(record.sensor_id, second + int(fraction), line.strip(), record, (), True)
+
+    def _learn_second(self, text: str) -> int:
+        """The instant of a canonical timestamp without its fraction. Raises Refused (bad_timestamp)."""
+        if not _CANONICAL.fullmatch(text):
+            raise Refused(Reason.BAD_TIMESTAMP, "not canonical")
+        micros = parse_timestamp(text)
+        if len(self._seconds) >= _MOST_SECONDS:
+            self._seconds.clear()
+        second = micros - micros % 1_000_000
+        if second + 999_999 > LATEST_MICROS:
+            raise Refused(Reason.BAD_TIMESTAMP, "near the end of time")
+        self._seconds[text[:20]] = second
+        return second
+
+    def _decode_unusual(self, line: bytes) -> Reading:
         try:
             record = self._decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             _judge(line, self.schema)
             raise Refused(Reason.MALFORMED, str(error)) from None
-        values = {name: getattr(record, name) for name in self._required}
-        keys = len(values)
-        for name in self._optional:
-            value = getattr(record, name)
-            if value is not UNSET:
-                values[name] = value
-                keys += 1
-        for name in self._locations:
-            place = values.get(name)
-            if place is not None:
-                values[name] = (place.lon, place.lat)
-                keys += 2
-        timestamp = values[self._timestamp]
-        canonical = _CANONICAL.fullmatch(timestamp) is not None
-        micros = parse_timestamp(timestamp)
+        canonical = _CANONICAL.fullmatch(record.timestamp) is not None
+        micros = parse_timestamp(record.timestamp)
+        present = [name for name in record.__struct_fields__ if getattr(record, name) is not UNSET]
         unknown: tuple[str, ...] = ()
-        # Each name has a colon behind it. As many colons as known names, and none hidden behind a backslash:
-        # so no name came twice and none is unknown, without looking at them.
-        colons = timestamp.count(":") + sum(text.count(":") for text in map(values.get, self._texts) if text)
-        if line.count(b":") != keys + colons or b"\\" in line or len(line) > LONGEST_NUMBER:
-            unknown = tuple(name for name in _judge(line, self.schema) if name not in values)
-        values[self._timestamp] = micros
-        line = line.strip() if canonical else self._rewrite(line, micros)
-        return Reading(record.sensor_id, micros, line, values, unknown)
+        if not self._proven(line, record, present):
+            unknown = tuple(name for name in _judge(line, self.schema) if name not in present)
+        if not unknown:
+            self._learn_shape(frozenset(present))
+        return Reading(record.sensor_id, micros, line.strip() if canonical else _rewrite(line, micros), record, unknown)
 
-    def _rewrite(self, line: bytes, micros: int) -> bytes:
-        # Raw keeps every other value's bytes: a number must not change its digits on the way.
-        members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        members[self._timestamp] = msgspec.Raw(msgspec.json.encode(format_timestamp(micros)))
-        return msgspec.json.encode(members)
+    def _proven(self, line: bytes, record: Any, present: list[str]) -> bool:
+        """Whether it is certain, without looking at them, that no name came twice and none is unknown.
+
+        Each name has a colon behind it: there must be as many colons as known names, and none hidden behind a
+        backslash.
+        """
+        if b"\\" in line or len(line) > LONGEST_NUMBER:
+            return False
+        names = len(present) + 2 * sum(bool(getattr(record, name)) for name in self._locations)
+        texts = [record.timestamp, *(getattr(record, name) or "" for name in self._texts)]
+        colons: int = names + sum(text.count(":") for text in texts)
+        return line.count(b":") == colons
+
+    def _learn_shape(self, present: frozenset[str]) -> None:
+        shape = self._learned.get(present)
+        if shape is None:
+            if len(self._learned) >= _MOST_SHAPES:
+                return
+            shape = self._learned[present] = msgspec.json.Decoder(_shape(self.schema, present)).decode
+        locations = sum(name in present for name in self._locations)
+        self._shapes[len(present) - 1 + locations] = shape
+
+
+def _rewrite(line: bytes, micros: int) -> bytes:
+    # Raw keeps every other value's bytes: a number must not change its digits on the way.
+    members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    members["timestamp"] = msgspec.Raw(msgspec.json.encode(format_timestamp(micros)))
+    return msgspec.json.encode(members)
 
 
 class _Place(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -194,13 +248,32 @@ class _Place(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 def _struct(schema: Schema) -> type[msgspec.Struct]:
     members: list[Any] = []
     for field in sorted(schema.fields, key=lambda field: not field.required):
-        kind = _msgspec_type(field)
+        kind = _msgspec_type(field, field.limits)
         members.append((field.name, kind) if field.required else (field.name, kind | None | UnsetType, UNSET))
     return msgspec.defstruct("ReadingRecord", members, gc=False)
 
 
-def _msgspec_type(field: Field) -> Any:
-    low, high = field.limits or (None, None)
+def _shape(schema: Schema, present: frozenset[str]) -> type[msgspec.Struct]:
+    """Takes lines with exactly these fields, each with a plausible value or, where it may be, null.
+
+    No location may be null: it would take a comma with it, and the commas are counted.
+    """
+    members: list[Any] = []
+    for field in schema.fields:
+        if field.name in present:
+            kind = _msgspec_type(field, _usual_range(field))
+            nullable = not field.required and field.type is not FieldType.LOCATION
+            members.append((field.name, kind | None if nullable else kind))
+    return msgspec.defstruct("ShapedRecord", members, gc=False, forbid_unknown_fields=True)
+
+
+def _usual_range(field: Field) -> tuple[float, float] | None:
+    ranges = [bounds for bounds in (field.limits, field.plausible) if bounds is not None]
+    return (max(low for low, _ in ranges), min(high for _, high in ranges)) if ranges else None
+
+
+def _msgspec_type(field: Field, limits: tuple[float, float] | None) -> Any:
+    low, high = limits or (None, None)
     match field.type:
         case FieldType.INTEGER:
             # Doubles can't hold the ends of 64 bits, and TOML gives whole numbers as they were written.

@@ -13,6 +13,7 @@ import re
 import tomllib
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import msgspec
 
 from maredata.errors import SchemaError
 
-CANONICAL_FORMAT = "uuuu-MM-dd HH:mm:ss.SSSSSS"
+# Of every timestamp in Elasticsearch; the canonical form comes first.
+TIMESTAMP_FORMAT = "uuuu-MM-dd HH:mm:ss.SSSSSS||strict_date_optional_time_nanos"
 LONGITUDES = (-180.0, 180.0)
 LATITUDES = (-90.0, 90.0)
 _LONGEST_TEXT = 8191  # Lucene refuses a term above 32,766 bytes, and a character takes up to four
@@ -84,7 +86,7 @@ class Schema:
         """The number and text fields: what buoys measure, and what dashboards show."""
         return tuple(field for field in self.fields if field.type in (FieldType.NUMBER, FieldType.TEXT))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Tells two schemas apart; the same for the same fields, whatever the file's comments say."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
@@ -244,7 +246,7 @@ def _mapping(field: Field) -> dict[str, Any]:
         FieldType.TEXT: {"type": "keyword"},
         FieldType.TIMESTAMP: {
             "type": "date_nanos",
-            "format": f"{CANONICAL_FORMAT}||strict_date_optional_time_nanos",
+            "format": TIMESTAMP_FORMAT,
         },
         FieldType.LOCATION: {"type": "geo_point"},
     }

@@ -18,8 +18,9 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from connect.connectors import states
 from connect.rest import FAILED, Connector, Rest
-from maredata.lag import end_offsets, sink_lag
-from maredata.names import METRICS, SINKS, dead_letters
+from maredata.lag import connector_lag, end_offsets
+from maredata.log import log_to_stderr
+from maredata.names import ALL_CONNECTORS, METRICS, dead_letters
 from maredata.reading import format_timestamp
 from maredata.settings import Settings
 from maredata.state import ledger_file, read_json
@@ -91,7 +92,8 @@ class Restarts:
 
 def tend(settings: Settings, revive: Callable[[], list[str]], stopped: Callable[[], bool]) -> None:
     """Looks after the instance until `stopped`. `revive` restarts dead processes and returns their names."""
-    _log_to_stderr()
+    # Every restart is a line of its own: whoever reads them asks how often.
+    log_to_stderr("connect", settings.log_format, hold_back_seconds=0)
     outages = _Outages()
     reporter = threading.Thread(target=_report, args=(settings, outages, stopped), name="report", daemon=True)
     log.info("watching")
@@ -148,9 +150,9 @@ def _document(settings: Settings, outages: _Outages) -> dict[str, Any]:
         document["connectors"] = states(settings)
     with outages.said_once("the ledger"):
         document["ledger"] = read_json(ledger_file(settings))
-    document["lag"] = sink_lag(settings)
-    ends = end_offsets(settings, map(dead_letters, SINKS))
-    document["dead_letters"] = {sink: ends[dead_letters(sink)] for sink in SINKS if dead_letters(sink) in ends}
+    document["lag"] = connector_lag(settings)
+    ends = end_offsets(settings, map(dead_letters, ALL_CONNECTORS))
+    document["dead_letters"] = {sink: ends[dead_letters(sink)] for sink in ALL_CONNECTORS if dead_letters(sink) in ends}
     return document
 
 
@@ -184,15 +186,3 @@ def _parts(connector: Connector) -> list[tuple[int | None, str, str]]:
     """(task's id or None for the connector itself, state, trouble) of everything that can fail."""
     own: tuple[int | None, str, str] = (None, connector.state, connector.trouble)
     return [own, *((task.id, task.state, task.trouble) for task in connector.tasks)]
-
-
-def _log_to_stderr() -> None:
-    """Once, by the process whose main work this is."""
-    handler = logging.StreamHandler()
-    formatter = logging.Formatter("%(asctime)s %(levelname)s tend: %(message)s")
-    formatter.converter = time.gmtime
-    handler.setFormatter(formatter)
-    logger = logging.getLogger(__name__)
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False

@@ -26,8 +26,12 @@ def gateway(settings: Settings) -> Service:
         return record is not None and read_json(ledger_file(settings)).get("pid") == record.pid
 
     address = f"{settings.udp.host}:{settings.udp.port}/udp"
-    port = Port(settings.udp.port, "MARE_UDP__PORT", udp=True)
-    return _own(settings, "gateway", address, ("serve",), ready, (port,))
+    ports = [
+        Port(settings.udp.port, "MARE_UDP__PORT", udp=True),
+        Port(settings.metrics.port, "MARE_METRICS__PORT"),
+        *([Port(settings.udp.port, "MARE_UDP__PORT")] if settings.tcp.enabled else []),
+    ]
+    return _own(settings, "gateway", address, ("serve",), ready, tuple(ports))
 
 
 def tend(settings: Settings) -> Service:

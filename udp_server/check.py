@@ -38,7 +38,7 @@ class Checker:
 
     def __init__(self, schema: Schema, rules: settings.Reading) -> None:
         self.schema = schema
-        self._decode = Decoder(schema).decode
+        self.decode = Decoder(schema).decode  # raises Refused
         self._earliest = int(rules.earliest.timestamp()) * 1_000_000 + rules.earliest.microsecond
         self._max_ahead = rules.max_ahead_seconds * 1_000_000
         self._plausible = [(field.name, *field.plausible) for field in schema.fields if field.plausible is not None]
@@ -46,23 +46,36 @@ class Checker:
     def check(self, line: bytes, now: int) -> Reading | Rejection:
         """What `line` is when it arrives at `now`, in microseconds since 1970 UTC. Never raises."""
         try:
-            reading = self._decode(line)
-        except Refused as refused:
-            return Rejection(line, refused.reason, refused.detail)
-        except Exception as error:  # the gateway must outlive a mistake of ours, and the line must be kept
-            log.exception("checking a line failed: please report this")
-            return Rejection(line, Reason.MALFORMED, f"the check itself failed: {error!r}")
-        if reading.micros < self._earliest:
-            return Rejection(line, Reason.TOO_EARLY, f"before {_instant(self._earliest)}")
-        if reading.micros > now + self._max_ahead:
-            return Rejection(line, Reason.TOO_FAR_AHEAD, f"arrived {format_timestamp(now)}, long before its timestamp")
+            return self.timely(self.decode(line), now)
+        except Exception as error:
+            return self.rejection(line, error)
+
+    def window(self, now: int) -> tuple[int, int]:
+        """The first and the last instant that a reading may name that arrives at `now`."""
+        return self._earliest, now + self._max_ahead
+
+    def timely(self, reading: Reading, now: int) -> Reading:
+        """The reading itself. Raises Refused where its instant is outside the window."""
+        earliest, latest = self.window(now)
+        if reading.micros < earliest:
+            raise Refused(Reason.TOO_EARLY, f"before {_instant(earliest)}")
+        if reading.micros > latest:
+            raise Refused(Reason.TOO_FAR_AHEAD, f"arrived {format_timestamp(now)}, long before its timestamp")
         return reading
+
+    def rejection(self, line: bytes, error: Exception) -> Rejection:
+        """The gateway must outlive a mistake of ours, and the line must be kept: so any error is a rejection."""
+        if isinstance(error, Refused):
+            return Rejection(line, error.reason, error.detail)
+        log.error("checking a line failed: please report this", exc_info=error)
+        return Rejection(line, Reason.MALFORMED, f"the check itself failed: {error!r}")
 
     def implausible(self, reading: Reading) -> list[str]:
         """Names of the fields whose value is unusual. That is data all the same."""
         found = []
+        values = reading.values
         for name, low, high in self._plausible:
-            value = reading.values.get(name)
+            value = values.get(name)
             if value is not None and not low <= value <= high:
                 found.append(name)
         return found

@@ -1,133 +1,170 @@
-"""The socket: datagrams as they come, in batches, and what the kernel dropped before we could read it."""
+"""The UDP socket: datagrams as they come, in batches, and what the kernel dropped before we could read it.
+
+One `recvmmsg` brings up to 512 datagrams, which costs a third of what as many calls of `socket.recv` do.
+Python does not offer it, so it is called through ctypes; elsewhere than on Linux datagrams come one by one.
+"""
 
 from __future__ import annotations
 
-import errno
-import logging
+import ctypes
 import os
-import select
 import socket
 import struct
 import sys
-from pathlib import Path
 
-from maredata.errors import EngineAlreadyRunning, MachineError
-from maredata.settings import Udp
 from udp_server.ledger import Ledger
 
-log = logging.getLogger(__name__)
+Address = tuple[str, int]
 
-Address = tuple[str, int] | tuple[str, int, int, int]
-Datagram = tuple[bytes, Address]
+BATCH = 512  # datagrams in one call
+_LARGEST = 65_536  # no UDP payload is longer, so none is ever cut
+_NAME = 28  # bytes of the longest sockaddr, IPv6's
+_ON_LINUX = sys.platform == "linux"
 
-BATCH = 512  # datagrams between two looks at Kafka's reports; 512 of the largest are 32 MiB
-_LARGEST = 65_535  # no UDP payload is longer, so none is ever cut
-_ANCILLARY = 64  # bytes; SO_RXQ_OVFL needs 24
-
-# Python's socket module names neither; the numbers are Linux's.
-_SO_RCVBUFFORCE = 33
-_SO_RXQ_OVFL = 40
+# `SO_MEMINFO` of socket(7): Linux's numbers, which Python's socket module doesn't name. Unlike SO_RXQ_OVFL it
+# tells of drops without another datagram having to come.
+_SO_MEMINFO = 55
+_MEMORY_FIELDS = 9
+_QUEUED = 0
+_DROPS = 8
 
 
 class Receiver:
-    """Listens from its making on. Counts datagrams and kernel drops in the ledger."""
+    """Reads a bound socket. Counts datagrams and kernel drops in the ledger.
 
-    def __init__(self, settings: Udp, ledger: Ledger) -> None:
-        self._socket = _listen(settings)
+    What `sender` says holds until the next `receive`.
+    """
+
+    def __init__(self, bound: socket.socket, ledger: Ledger, counted: tuple[int, int] = (0, 0)) -> None:
+        """`counted` is what the `counted` of an earlier process was, whose socket this may be."""
+        self._socket = bound
+        self._socket.setblocking(False)
         self._ledger = ledger
-        self._overflow = 0
-        self._readable = select.poll()
-        self._readable.register(self._socket, select.POLLIN)
-        self.buffer = _grow_buffer(self._socket, settings.receive_buffer)
-        self.port: int = self._socket.getsockname()[1]
+        self._batch = _Batch(bound) if _ON_LINUX else _OneByOne(bound)
+        self._inode = os.fstat(bound.fileno()).st_ino
+        self._dropped = counted[1] if counted[0] == self._inode else 0
 
-    def receive(self, wait: float) -> list[Datagram]:
-        """What the socket holds, up to a batch; after `wait` seconds without any, nothing."""
-        return self._drain() or (self._drain() if self._readable.poll(wait * 1000) else [])
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> list[bytes]:
+        """What the socket holds, up to a batch; never waits."""
+        payloads = self._batch.receive()
+        self._ledger.datagrams += len(payloads)
+        return payloads
+
+    def sender(self, number: int) -> Address:
+        """Who sent the datagram of that number in the last batch."""
+        return self._batch.sender(number)
 
     def count_drops(self) -> None:
-        """Counts the kernel's drops since the last datagram too: of these only /proc knows."""
-        table = Path("/proc/net/udp6" if self._socket.family == socket.AF_INET6 else "/proc/net/udp")
-        inode = str(os.fstat(self._socket.fileno()).st_ino)
-        try:
-            rows = [row.split() for row in table.read_text("ascii").splitlines()[1:]]
-        except OSError:
-            return
-        for row in rows:
-            if row[9] == inode:
-                self._saw(int(row[12]))
+        """Counts what the kernel has dropped for want of room in the socket's buffer."""
+        dropped = self._memory(_DROPS)
+        # The kernel counts in 32 bits, from the socket's making on, which was before this process.
+        self._ledger.kernel_dropped += (dropped - self._dropped) & 0xFFFFFFFF
+        self._dropped = dropped
 
-    def close(self) -> None:
-        self.count_drops()
-        self._socket.close()
+    def counted(self) -> tuple[int, int]:
+        """Which socket this is, and how many of its drops are in the ledger."""
+        return self._inode, self._dropped
 
-    def _drain(self) -> list[Datagram]:
-        batch: list[Datagram] = []
-        receive = self._socket.recvmsg
-        try:
-            for _ in range(BATCH):
-                payload, ancillary, _flags, sender = receive(_LARGEST, _ANCILLARY)
-                batch.append((payload, sender))
-                if ancillary:
-                    self._count_drops(ancillary)
-        except BlockingIOError:
-            pass
-        self._ledger.datagrams += len(batch)
+    def queued_bytes(self) -> int:
+        """What waits in the kernel's buffer, as the kernel reckons it: with its own overhead."""
+        return self._memory(_QUEUED)
+
+    def _memory(self, field: int) -> int:
+        if not _ON_LINUX:
+            return 0
+        answer = self._socket.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 4 * _MEMORY_FIELDS)
+        return int(struct.unpack_from("=I", answer, 4 * field)[0])
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Msghdr(ctypes.Structure):
+    """`struct msghdr` of recvmsg(2), as glibc and musl lay it out on 64-bit Linux."""
+
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint32),
+        ("iov", ctypes.c_void_p),
+        ("iov_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class _Mmsghdr(ctypes.Structure):
+    """`struct mmsghdr` of recvmmsg(2)."""
+
+    _fields_ = (("header", _Msghdr), ("length", ctypes.c_uint32))
+
+
+class _Batch:
+    """`recvmmsg` into buffers that are made once. Of the 32 MiB only the pages that were used are ever resident."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        self._fd = bound.fileno()
+        self._family = bound.family
+        self._recvmmsg = ctypes.CDLL(None, use_errno=True).recvmmsg
+        self._payloads = memoryview(bytearray(BATCH * _LARGEST))
+        self._names = memoryview(bytearray(BATCH * _NAME))
+        self._iovecs = (_Iovec * BATCH)()
+        self._headers = (_Mmsghdr * BATCH)()
+        for number in range(BATCH):
+            self._iovecs[number] = _Iovec(_address(self._payloads, number * _LARGEST), _LARGEST)
+            self._headers[number].header = _Msghdr(
+                name=_address(self._names, number * _NAME),
+                name_length=_NAME,
+                iov=ctypes.addressof(self._iovecs[number]),
+                iov_count=1,
+            )
+        words = memoryview(self._headers).cast("B").cast("I")
+        stride = ctypes.sizeof(_Mmsghdr) // 4
+        self._lengths = words[_Mmsghdr.length.offset // 4 :: stride]
+
+    def receive(self) -> list[bytes]:
+        count = self._recvmmsg(self._fd, self._headers, BATCH, socket.MSG_DONTWAIT, None)
+        payloads = self._payloads
+        start = 0
+        batch = []
+        for length in self._lengths[: max(count, 0)].tolist():
+            batch.append(bytes(payloads[start : start + length]))
+            start += _LARGEST
         return batch
 
-    def _count_drops(self, ancillary: list[tuple[int, int, bytes]]) -> None:
-        for level, kind, data in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, _SO_RXQ_OVFL):
-                self._saw(*struct.unpack("=I", data[:4]))
-
-    def _saw(self, overflow: int) -> None:
-        # The kernel counts in 32 bits, from the socket's making on. A datagram carries the count at its arrival,
-        # which may be behind what /proc has told meanwhile.
-        fresh = (overflow - self._overflow) & 0xFFFFFFFF
-        if fresh < 1 << 31:
-            self._ledger.kernel_dropped += fresh
-            self._overflow = overflow
+    def sender(self, number: int) -> Address:
+        name = self._names[number * _NAME : (number + 1) * _NAME]
+        port = int.from_bytes(name[2:4], "big")
+        packed = name[8:24] if self._family == socket.AF_INET6 else name[4:8]
+        return socket.inet_ntop(self._family, packed), port
 
 
-def _listen(settings: Udp) -> socket.socket:
-    where = f"{settings.host}:{settings.port}"
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_DGRAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        # No SO_REUSEADDR: with it two gateways could share a port, and one would take the other's readings.
-        listener.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise EngineAlreadyRunning(
-                f"UDP {where} is in use, probably by a gateway that runs already:"
-                " stop it, or choose another MARE_UDP__PORT."
-            ) from None
-        raise MachineError(
-            f"The gateway can't listen on UDP {where} ({error.strerror or error}):"
-            " correct MARE_UDP__HOST or MARE_UDP__PORT."
-        ) from None
-    listener.setblocking(False)
-    if sys.platform == "linux":
-        listener.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
-    return listener
+class _OneByOne:
+    """The same where there is no `recvmmsg`."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        self._socket = bound
+        self._senders: list[Address] = []
+
+    def receive(self) -> list[bytes]:
+        self._senders.clear()
+        batch: list[bytes] = []
+        try:
+            while len(batch) < BATCH:
+                payload, sender = self._socket.recvfrom(_LARGEST)
+                batch.append(payload)
+                self._senders.append(sender[:2])
+        except BlockingIOError:
+            pass
+        return batch
+
+    def sender(self, number: int) -> Address:
+        return self._senders[number]
 
 
-def _grow_buffer(listener: socket.socket, asked: int) -> int:
-    """The receive buffer that the kernel really gave, in bytes of the setting's kind."""
-    try:
-        # Beyond net.core.rmem_max, for whoever has CAP_NET_ADMIN.
-        listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, asked)
-    except OSError:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, asked)
-    given = listener.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-    if sys.platform == "linux":
-        given //= 2  # Linux doubles the number for its own bookkeeping and reports it doubled
-    if given < asked:
-        log.warning(
-            "the receive buffer is smaller than asked, bursts may be dropped: sysctl -w net.core.rmem_max=%d",
-            asked,
-            extra={"asked": asked, "given": given},
-        )
-    return given
+def _address(buffer: memoryview, offset: int) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer)) + offset

@@ -1,67 +1,72 @@
-"""The gateway: startup, main loop, shutdown, from top to bottom. Signals only set a flag."""
+"""A worker of the gateway: startup, main loop, shutdown, from top to bottom. Signals only set a flag."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
+import gc
 import logging
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from socket import socket
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
-from maredata.errors import EngineAlreadyRunning
 from maredata.schema import load_schema
 from maredata.settings import Settings
-from maredata.state import ledger_file, read_json, schema_file, write_json
+from maredata.state import read_json, schema_file
+from udp_server.admission import Admission
+from udp_server.audit import Audit
 from udp_server.check import Checker
+from udp_server.files import WorkerFiles
 from udp_server.intake import Intake
 from udp_server.ledger import Ledger
-from udp_server.log import log_to_stderr
-from udp_server.publish import Audit, Publisher
+from udp_server.publish import Publisher
 from udp_server.receive import Receiver
+from udp_server.sensors import Sensors
+from udp_server.tcp import Chunk, Streams
 
 log = logging.getLogger(__name__)
 
-_TICK = 1.0  # seconds between two ledgers
-_BUSY_WAIT = 0.005  # seconds for the next datagram while Kafka's reports are awaited
+_TICK = 1.0  # seconds between two looks at what changes slowly
+_LEDGER_SECONDS = 0.05  # what a worker that is killed can forget
+_BUSY_WAIT = 0.002  # seconds for the next datagram while Kafka's word is awaited
 _IDLE_WAIT = 0.1  # and otherwise; a signal is seen no later than that
-_DRAIN_SECONDS = 2.0  # for what the socket holds at the end, since senders may never stop
-_FLUSH_SECONDS = 10.0  # for Kafka to acknowledge the rest
-
-
-def serve(settings: Settings, accepted_log: Path | None = None) -> None:
-    """Runs the gateway until SIGTERM or SIGINT.
-
-    `accepted_log` is a file to which `sensor_id,seq,micros` of each acknowledged reading is appended.
-
-    Raises:
-        MareError: the schema, the address or the state folder can't be used.
-    """
-    log_to_stderr()
-    with _alone(settings), contextlib.ExitStack() as files:
-        audit_file = files.enter_context(accepted_log.open("a", encoding="ascii")) if accepted_log else None
-        Server(settings, audit_file).run()
+_DRAIN_SECONDS = 2.0  # for what the sockets hold at the end, since senders may never stop
+_FLUSH_SECONDS = 3.0  # for Kafka to acknowledge the rest; what is left then is spooled
 
 
 class Server:
-    """Holds the parts together: receive → check → publish, and the ledger that all of them write to."""
+    """Holds the parts together: receive → check → publish, and the ledger that all of them write to.
 
-    def __init__(self, settings: Settings, audit_file: TextIO | None = None) -> None:
+    Without `udp` it only publishes what its spool holds, and ends.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        files: WorkerFiles,
+        udp: socket | None,
+        tcp: socket | None = None,
+        accepted_log: Path | None = None,
+        parent: int | None = None,
+    ) -> None:
+        """`parent` is a file descriptor that ends when the parent process does."""
         self._settings = settings
-        self._audit_file = audit_file
-        self._audit = Audit() if audit_file is not None else None
-        self._stops = 0
+        self._files = files
+        self._sockets = (udp, tcp)
+        self._accepted_log = accepted_log
+        self._parent = parent
+        self._stopped = False
 
     def stop(self) -> None:
-        """Ends the main loop; called again, it ends the wait for Kafka too. All that a signal does."""
-        self._stops += 1
+        """Ends the main loop. All that a signal does."""
+        self._stopped = True
 
     def run(self) -> None:
         with self._captured_signals():
@@ -71,69 +76,96 @@ class Server:
             finally:
                 self._shutdown()
 
+    # --- startup
+
     def _startup(self) -> None:
-        """Kafka need not be there: readings queue up until it is."""
-        self._checker = Checker(load_schema(self._settings.reading.toml), self._settings.reading)
-        self._ledger = Ledger.continued(_earlier_ledger(ledger_file(self._settings)))
-        self._receiver = Receiver(self._settings.udp, self._ledger)
-        self._publisher = Publisher(self._settings, self._ledger, self._audit)
-        self._intake = Intake(self._checker, self._ledger, self._publisher)
-        self._started = datetime.now(UTC)
-        self._reported = _losses(self._ledger)
+        """Kafka need not be there: readings go to the spool until it is."""
+        settings, udp, tcp = self._settings, *self._sockets
+        earlier = self._files.read_ledger()
+        checker = Checker(load_schema(settings.reading.toml), settings.reading)
+        self._admission = Admission(settings.udp.networks, settings.udp.rate_limit)
+        self._ledger = Ledger.continued(earlier.get("ledger", {}))
+        self._sensors = Sensors(checker.schema, settings.udp, self._files.read_sensors())
+        self._publisher = Publisher(settings, self._ledger, self._files.spool)
+        self._publisher.recover(earlier.get("spool_positions", {}))
+        self._audit = Audit(self._publisher, checker.schema, self._accepted_log) if self._accepted_log else None
+        outlet = self._audit or self._publisher
+        self._intake = Intake(checker, self._ledger, self._sensors, outlet, self._admission)
+        self._readable = select.poll()
+        drops = earlier.get("drops") or (0, 0)
+        self._receiver = Receiver(udp, self._ledger, (drops[0], drops[1])) if udp else None
+        self._streams = Streams(tcp, settings.tcp, self._admission.admits) if tcp else None
+        for source in (self._receiver, self._streams, self._parent):
+            if source is not None:
+                self._readable.register(source, select.POLLIN)
+        self._next_ledger = self._next_tick = 0.0
+        self._survey: Iterator[None] | None = None
+        self._written: dict[str, Any] = {}
         self._write_ledger()
-        log.info(
-            "listening",
-            extra={
-                "host": self._settings.udp.host,
-                "port": self._receiver.port,
-                "receive_buffer": self._receiver.buffer,
-                "schema": self._checker.schema.fingerprint,
-            },
-        )
+        # What lives from here on to the end need not be looked at by the collector again.
+        gc.freeze()
+
+    # --- main loop
 
     def _main_loop(self) -> None:
-        next_tick = time.monotonic() + _TICK
-        while not self._stops:
-            self._receive(_BUSY_WAIT if self._publisher.waiting() else _IDLE_WAIT)
+        while not self._stopped:
+            if not self._receive():
+                self._wait()
             self._publisher.poll()
-            if time.monotonic() >= next_tick:
+            now = time.monotonic()
+            if now >= self._next_ledger:
+                self._next_ledger = now + _LEDGER_SECONDS
+                self._write_ledger()
+            if now >= self._next_tick:
+                self._next_tick = now + _TICK
                 self._tick()
-                next_tick = time.monotonic() + _TICK
+            if self._survey is not None:
+                self._go_on_with_survey()
+            if self._receiver is None and not self._publisher.spooled():
+                break
 
-    def _receive(self, wait: float) -> int:
-        datagrams = self._receiver.receive(wait)
+    def _receive(self) -> int:
+        """Takes in what has come; how much of it."""
+        receiver, payloads = self._receiver, self._receiver.receive() if self._receiver else []
         now = time.time_ns() // 1000
-        for payload, sender in datagrams:
-            self._intake.take(payload, sender, now)
-        return len(datagrams)
+        if receiver and payloads:
+            self._intake.take_datagrams(payloads, receiver.sender, now)
+        chunks = self._streams.receive() if self._streams else []
+        for chunk in chunks:
+            self._intake.take_lines(chunk.lines, chunk.connection.peer, now, partial(self._answer, chunk))
+        return len(payloads) + len(chunks)
+
+    def _answer(self, chunk: Chunk, accepted: bool) -> None:
+        if self._streams is None:
+            return
+        if accepted:
+            self._streams.handled(chunk.connection, len(chunk.lines))
+        else:
+            self._streams.drop(chunk.connection)  # so that its sender knows, and sends again
+
+    def _wait(self) -> None:
+        """For something to arrive, but not so long that Kafka's word, or a signal, has to wait."""
+        wait = _BUSY_WAIT if self._publisher.waiting() or self._publisher.spooled() else _IDLE_WAIT
+        for descriptor, _ in self._readable.poll(wait * 1000):
+            if descriptor == self._parent and not os.read(descriptor, 1):
+                log.warning("the parent process has gone, so this worker ends")
+                self.stop()
 
     def _tick(self) -> None:
         self._reload()
-        self._receiver.count_drops()
-        self._write_ledger()
-        self._write_audit()
-        self._report_losses()
-
-    def _shutdown(self) -> None:
-        log.info("stopping")
-        drain_until = time.monotonic() + _DRAIN_SECONDS
-        while self._receive(0) and time.monotonic() < drain_until:
-            self._publisher.poll()
-        self._receiver.close()
-        flush_until = time.monotonic() + _FLUSH_SECONDS
-        while self._publisher.waiting() and time.monotonic() < flush_until and self._stops < 2:
-            self._publisher.poll()
-            time.sleep(_BUSY_WAIT)
-        self._write_audit()
-        self._write_ledger(stopped=datetime.now(UTC))
-        unacknowledged = {"lines": self._ledger.readings.in_flight, "copies": self._ledger.copies.in_flight}
-        if any(unacknowledged.values()):
-            log.error("Kafka had not acknowledged everything when the gateway stopped", extra=unacknowledged)
-        log.info("stopped", extra={"accepted": self._ledger.readings.accepted})
+        if self._receiver:
+            self._receiver.count_drops()
+        if self._streams:
+            self._streams.pause(self._publisher.readings.congested())
+            self._streams.tidy()
+        if self._audit:
+            self._audit.write()
+        if self._survey is None:
+            self._survey = self._begin_survey()
 
     def _reload(self) -> None:
         """Takes over the schema that `mare apply` has made the stores ready for; the ledger tells it so."""
-        current = self._checker.schema.fingerprint
+        current = self._intake.checker.schema.fingerprint
         try:
             ready = read_json(schema_file(self._settings)).get("fingerprint", current)
             if ready == current:
@@ -146,40 +178,88 @@ class Server:
         if found != ready:
             log.warning("reading.toml is not what the stores are ready for: run mare apply", extra={"found": found})
             return
-        self._checker = self._intake.checker = checker
+        self._intake.checker = checker
+        self._sensors.use(checker.schema)
         self._write_ledger()
         log.info("schema reloaded", extra={"schema": found})
 
-    def _write_ledger(self, stopped: datetime | None = None) -> None:
-        content: dict[str, Any] = {
+    # --- shutdown
+
+    def _shutdown(self) -> None:
+        """What the sockets hold is taken in, and what Kafka doesn't acknowledge in time is spooled."""
+        if self._streams:
+            self._streams.stop_listening()
+        drain_until = time.monotonic() + _DRAIN_SECONDS
+        while self._receive() and time.monotonic() < drain_until:
+            self._publisher.poll()
+        flush_until = time.monotonic() + _FLUSH_SECONDS
+        while self._publisher.waiting() and time.monotonic() < flush_until:
+            self._publisher.poll()
+            time.sleep(_BUSY_WAIT)
+        self._publisher.close()
+        if self._receiver:
+            self._receiver.count_drops()
+        if self._streams:
+            self._streams.receive()  # writes the last totals
+            self._streams.close()
+        if self._audit:
+            self._audit.close()
+        self._survey = self._begin_survey()
+        while self._survey is not None:
+            self._go_on_with_survey()
+        self._write_ledger()
+        if self._publisher.waiting():
+            log.error("neither Kafka nor the spool took everything", extra={"lines": self._publisher.waiting()})
+
+    # --- what it writes down
+
+    def _write_ledger(self) -> None:
+        content = {
             "pid": os.getpid(),
-            "started": self._started.isoformat(),
-            "updated": datetime.now(UTC).isoformat(),
-            "stopped": stopped.isoformat() if stopped else None,
-            "fingerprint": self._checker.schema.fingerprint,
-            "receive_buffer": self._receiver.buffer,
-            **self._ledger.as_dict(),
+            "fingerprint": self._intake.checker.schema.fingerprint,
+            "spool_positions": self._publisher.spool_positions(),
+            "drops": self._receiver.counted() if self._receiver else None,
+            "ledger": {**self._ledger.as_dict(), **self._gauges()},
         }
+        if content == self._written:
+            return
         try:
-            write_json(ledger_file(self._settings), content)
+            self._files.write_ledger(content)
+            self._written = content
         except OSError as error:
             log.error("the ledger can't be written", extra={"error": str(error)})
 
-    def _write_audit(self) -> None:
-        if self._audit is None or self._audit_file is None:
-            return
-        try:
-            self._audit_file.writelines(f"{line}\n" for line in self._audit.take())
-            self._audit_file.flush()
-        except OSError as error:
-            log.error("the accepted log can't be written", extra={"error": str(error)})
+    def _gauges(self) -> dict[str, Any]:
+        readings, streams = self._publisher.readings, self._streams
+        return {
+            "queue": {"messages": readings.messages, "bytes": readings.bytes},
+            "spool": {
+                "messages": self._ledger.readings.in_spool,
+                "bytes": readings.spool_bytes(),
+                "limit_bytes": self._settings.udp.spool_bytes,
+            },
+            "receive_queue_bytes": self._receiver.queued_bytes() if self._receiver else 0,
+            "not_followed": self._sensors.not_followed,
+            "tcp": {
+                "connections": streams.connections if streams else 0,
+                "accepted": streams.accepted_total if streams else 0,
+                "refused": streams.refused_total if streams else 0,
+            },
+        }
 
-    def _report_losses(self) -> None:
-        """The totals of what was not accepted, when they grew; the log holds repetitions back."""
-        losses = _losses(self._ledger)
-        if losses != self._reported:
-            log.warning("not everything was accepted", extra={name: n for name, n in losses.items() if n})
-            self._reported = losses
+    def _begin_survey(self) -> Iterator[None]:
+        return self._files.write_sensors(self._sensors.survey(time.time_ns() // 1000))
+
+    def _go_on_with_survey(self) -> None:
+        """The sensors are written down a few with each turn."""
+        try:
+            if self._survey is not None:
+                next(self._survey)
+        except StopIteration:
+            self._survey = None
+        except OSError as error:
+            self._survey = None
+            log.error("the sensors can't be written", extra={"error": str(error)})
 
     @contextlib.contextmanager
     def _captured_signals(self) -> Iterator[None]:
@@ -195,38 +275,3 @@ class Server:
 
     def _signalled(self, _number: int, _frame: FrameType | None) -> None:
         self.stop()
-
-
-@contextlib.contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
-    """Two gateways with one home would overwrite each other's ledger."""
-    lock = ledger_file(settings).with_suffix(".lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EngineAlreadyRunning(
-                f"A gateway runs already with {settings.home}: stop it, or give this one another MARE_HOME."
-            ) from None
-        yield
-
-
-def _earlier_ledger(path: Path) -> dict[str, Any]:
-    """An unreadable ledger is put aside, not overwritten, and not a reason to receive nothing."""
-    try:
-        return read_json(path)
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        aside = path.with_suffix(f".broken-{int(time.time())}")
-        path.replace(aside)
-        log.error("the ledger was unreadable, counting begins anew", extra={"kept": str(aside)})
-        return {}
-
-
-def _losses(ledger: Ledger) -> dict[str, int]:
-    return {
-        "kernel_dropped": ledger.kernel_dropped,
-        "refused": ledger.readings.refused,
-        "copies_refused": ledger.copies.refused,
-        **{f"rejected_{reason}": count for reason, count in ledger.rejected.items()},
-    }

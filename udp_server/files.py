@@ -1,0 +1,95 @@
+"""What a worker leaves on disk for its successor, its parent and `mare ledger`.
+
+<home>/state/gateway/<number>/ledger.json     counters and gauges, every 50 ms
+                              sensors.ndjson  what is known of each sensor, every second or so
+                              spool/          see spool.py
+<home>/state/gateway.json                     all workers' ledgers in one, every second, by the parent
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from maredata.settings import Settings
+from udp_server.sensors import Sensor
+
+log = logging.getLogger(__name__)
+
+
+def workers_folder(settings: Settings) -> Path:
+    return settings.home / "state" / "gateway"
+
+
+class WorkerFiles:
+    """The folder of one worker."""
+
+    def __init__(self, settings: Settings, number: int) -> None:
+        self.number = number
+        self.folder = workers_folder(settings) / str(number)
+        self.spool = self.folder / "spool"
+        self.lock = self.folder / "lock"
+        self._ledger = self.folder / "ledger.json"
+        self._sensors = self.folder / "sensors.ndjson"
+
+    def read_ledger(self) -> dict[str, Any]:
+        """Empty where there is none yet. An unreadable one is put aside, and is no reason to receive nothing."""
+        try:
+            content: dict[str, Any] = json.loads(self._ledger.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            self._put_aside(self._ledger)
+            return {}
+        return content
+
+    def write_ledger(self, content: dict[str, Any]) -> None:
+        _replace(self._ledger, msgspec.json.encode(content))
+
+    def read_sensors(self) -> list[Sensor]:
+        try:
+            return msgspec.json.Decoder(Sensor).decode_lines(self._sensors.read_bytes())
+        except FileNotFoundError:
+            return []
+        except (msgspec.MsgspecError, ValueError):
+            self._put_aside(self._sensors)
+            return []
+
+    def write_sensors(self, survey: Iterable[list[Sensor]]) -> Iterator[None]:
+        """Writes a part with each step, and replaces the file with the last one."""
+        draft = _draft(self._sensors)
+        encode = msgspec.json.Encoder().encode_lines
+        with draft.open("wb") as file:
+            for sensors in survey:
+                file.write(encode(sensors))
+                yield
+        draft.replace(self._sensors)
+
+    def _put_aside(self, path: Path) -> None:
+        aside = path.with_suffix(f".broken-{int(time.time())}")
+        path.replace(aside)
+        log.error("a file was unreadable, its counting begins anew", extra={"kept": str(aside)})
+
+
+def all_workers(settings: Settings) -> list[WorkerFiles]:
+    """Of every worker that there ever was: their counters count on in the sums."""
+    folder = workers_folder(settings)
+    numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.exists() else []
+    return [WorkerFiles(settings, number) for number in numbers]
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """In one step: a reader sees the old content or the new, never half of it."""
+    draft = _draft(path)
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}")

@@ -1,0 +1,124 @@
+"""The gateway's sockets, made by its parent process: a worker that dies takes nothing along that waits in them."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from maredata.errors import EngineAlreadyRunning, MachineError
+from maredata.settings import Settings, Udp
+
+log = logging.getLogger(__name__)
+
+_SO_RCVBUFFORCE = 33  # Linux's number, which Python's socket module doesn't name
+_BACKLOG = 1024
+_LEAVING_SECONDS = 5.0  # workers whose parent was killed let go of the port within that time
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """One UDP socket for each worker; the TCP listener, which all of them share; the receive buffer in bytes."""
+
+    udp: list[socket.socket]
+    tcp: socket.socket | None
+    receive_buffer: int
+
+    @property
+    def port(self) -> int:
+        port: int = self.udp[0].getsockname()[1]
+        return port
+
+    def close(self) -> None:
+        for held in (*self.udp, *([self.tcp] if self.tcp else [])):
+            held.close()
+
+
+def listen(settings: Settings) -> Sockets:
+    """Raises EngineAlreadyRunning where somebody has the port, MachineError where it can't be had."""
+    udp = settings.udp
+    with _explained(udp, "UDP"):
+        first = _await_port(udp, shared=udp.workers > 1)
+        port = first.getsockname()[1]
+        receivers = [first, *(_bound(udp, socket.SOCK_DGRAM, port, shared=True) for _ in range(udp.workers - 1))]
+    given = min(_grow_buffer(receiver, udp.receive_buffer) for receiver in receivers)
+    if given < udp.receive_buffer:
+        log.warning(
+            "the receive buffer is smaller than asked, bursts may be dropped: sysctl -w net.core.rmem_max=%d",
+            udp.receive_buffer,
+            extra={"asked": udp.receive_buffer, "given": given},
+        )
+    if not settings.tcp.enabled:
+        return Sockets(receivers, None, given)
+    with _explained(udp, "TCP"):
+        listener = _bound(udp, socket.SOCK_STREAM, port)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)
+    return Sockets(receivers, listener, given)
+
+
+def _await_port(udp: Udp, shared: bool) -> socket.socket:
+    """The first socket. Nobody else may have the port, not even one who would share it."""
+    deadline = time.monotonic() + _LEAVING_SECONDS
+    while True:
+        try:
+            alone = _bound(udp, socket.SOCK_DGRAM, udp.port)
+            break
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+    if not shared:
+        return alone
+    port = alone.getsockname()[1]
+    alone.close()
+    return _bound(udp, socket.SOCK_DGRAM, port, shared=True)
+
+
+def _bound(udp: Udp, kind: socket.SocketKind, port: int, shared: bool = False) -> socket.socket:
+    family, _, protocol, _, address = socket.getaddrinfo(udp.host, port, type=kind, flags=socket.AI_PASSIVE)[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if kind == socket.SOCK_STREAM:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections may linger
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+@contextmanager
+def _explained(udp: Udp, protocol: str) -> Iterator[None]:
+    where = f"{protocol} {udp.host}:{udp.port}"
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise EngineAlreadyRunning(
+                f"{where} is in use, probably by a gateway that runs already:"
+                " stop it, or choose another MARE_UDP__PORT."
+            ) from None
+        raise MachineError(
+            f"The gateway can't listen on {where} ({error.strerror or error}):"
+            " correct MARE_UDP__HOST or MARE_UDP__PORT."
+        ) from None
+
+
+def _grow_buffer(receiver: socket.socket, asked: int) -> int:
+    """The receive buffer that the kernel really gave, in bytes of the setting's kind."""
+    try:
+        # Beyond net.core.rmem_max, for whoever has CAP_NET_ADMIN.
+        receiver.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, asked)
+    except OSError:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, asked)
+    given = receiver.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+    # Linux doubles the number for its own bookkeeping, and reports it doubled.
+    return given // 2 if sys.platform == "linux" else given

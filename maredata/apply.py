@@ -21,6 +21,7 @@ from kafka.errors import KafkaError
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
 from maredata.errors import EngineTimedOut, SchemaError, StoreError
+from maredata.indices import apply_index_templates
 from maredata.names import READINGS, READINGS_PATTERN, READINGS_TEMPLATE
 from maredata.schema import Schema
 from maredata.settings import Settings
@@ -62,6 +63,7 @@ def apply(settings: Settings, schema: Schema, connectors: Callable[[], object], 
             apply_topics(settings, progress)
             _apply_table(schema, mariadb, progress)
             _apply_indices(settings, schema, elasticsearch, progress)
+            apply_index_templates(settings, elasticsearch, progress)
     except (ApiError, TransportError) as error:
         raise StoreError(f"Elasticsearch at {settings.elasticsearch.url} did not do it: {error}.") from error
     except mysql.connector.Error as error:

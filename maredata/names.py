@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 READINGS = "readings"  # topic, MariaDB table, and stem of the Elasticsearch indices
@@ -11,10 +12,24 @@ METRICS = "pipeline.metrics"
 
 READINGS_PATTERN = "readings-*"
 READINGS_TEMPLATE = "readings"
+# Stems of the monthly indices of the other topics, and names of their templates.
+REJECTED_INDICES = "rejected"
+EVENTS_INDICES = "events"
+METRICS_INDICES = "pipeline"
 
 MARIADB_SINK = "mariadb-readings"
 ELASTICSEARCH_SINK = "elasticsearch-readings"
-SINKS = (MARIADB_SINK, ELASTICSEARCH_SINK)
+SINKS = (MARIADB_SINK, ELASTICSEARCH_SINK)  # those of readings: what they store must agree
+REJECTED_SINK = "elasticsearch-rejected"
+EVENTS_SINK = "elasticsearch-events"
+METRICS_SINK = "elasticsearch-pipeline"
+ALL_CONNECTORS: Mapping[str, str] = {  # with the topic that each reads
+    MARIADB_SINK: READINGS,
+    ELASTICSEARCH_SINK: READINGS,
+    REJECTED_SINK: REJECTED,
+    EVENTS_SINK: EVENTS,
+    METRICS_SINK: METRICS,
+}
 
 FIRST_DEMO_SENSOR = 900_001  # emulated buoys have this sensor_id or a higher one; real ones never do
 

@@ -47,18 +47,18 @@ class Udp(_Section):
 
     host: str = Field("127.0.0.1", description="address the gateway listens on; 0.0.0.0 for every interface")
     port: int = Field(20001, description="port the gateway listens on, UDP and TCP")
-    workers: int = Field(1, ge=1, le=64, description="processes that share the port; a sender always meets the same one")
+    workers: int = Field(1, ge=1, le=64, description="processes that share the port; each sender has one of them")
     receive_buffer: int = Field(8 << 20, description="bytes of receive buffer asked of the kernel, for each worker")
     queue_messages: int = Field(200_000, gt=0, description="readings of a worker that wait in memory for Kafka's word")
     queue_bytes: int = Field(256 << 20, gt=0, description="bytes of them; what is beyond either goes to the spool")
-    spool_bytes: int = Field(4 << 30, gt=0, description="bytes of a worker's spool; when it is full the newest are refused")
-    spool_after_seconds: float = Field(1.0, gt=0, description="what Kafka has not acknowledged after so long is spooled")
+    spool_bytes: int = Field(4 << 30, gt=0, description="bytes of a worker's spool; full, it refuses the newest")
+    spool_after_seconds: float = Field(1.0, gt=0, description="what Kafka has not acknowledged by then is spooled")
     allowed_networks: Annotated[str, AfterValidator(_networks)] = Field(
         "", description="networks that may send, such as 10.1.0.0/16,192.168.7.0/24; empty: everyone"
     )
     rate_limit: int = Field(0, ge=0, description="lines a second that one sender's address may send; 0: any number")
-    late_seconds: int = Field(3600, gt=0, description="a reading that arrives so long after its time is counted as late")
-    ahead_seconds: int = Field(10, gt=0, description="one whose time is so far ahead is counted: the buoy's clock is wrong")
+    late_seconds: int = Field(3600, gt=0, description="one that arrives so long after its time is counted: late")
+    ahead_seconds: int = Field(10, gt=0, description="one whose time is so far ahead is counted: a wrong clock")
 
     @property
     def networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:

@@ -17,8 +17,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from maredata.errors import MareError
-from maredata.lag import end_offsets, sink_lag
-from maredata.names import READINGS, READINGS_PATTERN, REJECTED, SINKS, dead_letters
+from maredata.lag import connector_lag, end_offsets
+from maredata.names import ALL_CONNECTORS, READINGS, READINGS_PATTERN, REJECTED, dead_letters
 from maredata.settings import Settings
 from maredata.state import ledger_file, read_json
 from maredata.stores import connect_elasticsearch, connect_mariadb
@@ -61,14 +61,14 @@ class Status:
             all(process["alive"] for process in self.processes)
             and all(count is not None for count in self.readings.values())
             and all(state == "RUNNING" for state in self.connectors.values())
-            and set(self.connectors) >= set(SINKS)
+            and set(self.connectors) >= set(ALL_CONNECTORS)
         )
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"healthy": self.healthy}
 
     def render(self) -> RenderableType:
-        return Group(self._processes(), self._flow())
+        return Group(self._processes(), self._connectors(), self._flow())
 
     def _processes(self) -> Table:
         table = Table("what", "state", "address", "pid", "version", title="Processes", title_justify="left")
@@ -76,21 +76,23 @@ class Status:
             state = "[green]runs[/]" if process["alive"] else "[red]dead[/]"
             pid = str(process["pid"])
             table.add_row(process["name"], state, process["address"], pid, process["version"])
-        for name, state in self.connectors.items():
+        return table
+
+    def _connectors(self) -> Table:
+        table = Table("connector", "state", "lag", "dead letters", title="Connectors", title_justify="left")
+        for name in sorted(ALL_CONNECTORS.keys() | self.connectors.keys()):
+            state = self.connectors.get(name, "not there" if self.connectors else "not known")
             colour = "green" if state == "RUNNING" else "red"
-            table.add_row(name, f"[{colour}]{state.lower()}[/]", "connector", "", "")
+            behind = f"{self.lag[name]:,}" if name in self.lag else ""
+            dead = f"{self.dead_letters[name]:,}" if name in self.dead_letters else ""
+            table.add_row(name, f"[{colour}]{state.lower()}[/]", behind, dead)
         return table
 
     def _flow(self) -> Table:
-        table = Table("where", "readings", "a second", "lag", "dead letters", title="Readings", title_justify="left")
-        lag = {"MariaDB": SINKS[0], "Elasticsearch": SINKS[1]}
+        table = Table("where", "readings", "a second", title="Readings", title_justify="left")
         for place, count in self.readings.items():
-            sink = lag.get(place, "")
             rate = f"{self.rates[place]:,.1f}" if place in self.rates else ""
-            behind = f"{self.lag[sink]:,}" if sink in self.lag else ""
-            dead = f"{self.dead_letters[sink]:,}" if sink in self.dead_letters else ""
-            shown = "[red]not reached[/]" if count is None else f"{count:,}"
-            table.add_row(place, shown, rate, behind, dead)
+            table.add_row(place, "[red]not reached[/]" if count is None else f"{count:,}", rate)
         return table
 
 
@@ -103,8 +105,9 @@ def look(
     """Asks everything once, side by side. `before` is an earlier look, from which rates are made."""
     with ThreadPoolExecutor(5) as pool:
         states = pool.submit(_or_nothing, connectors)
-        lag = pool.submit(_or_nothing, lambda: sink_lag(settings))
-        ends = pool.submit(_or_nothing, lambda: end_offsets(settings, [READINGS, REJECTED, *map(dead_letters, SINKS)]))
+        lag = pool.submit(_or_nothing, lambda: connector_lag(settings))
+        asked = [READINGS, REJECTED, *map(dead_letters, ALL_CONNECTORS)]
+        ends = pool.submit(_or_nothing, lambda: end_offsets(settings, asked))
         counts = pool.submit(counts_of_stores, settings)
         ledger = read_json(ledger_file(settings))
         topics = ends.result()
@@ -116,7 +119,7 @@ def look(
             connectors=states.result(),
             readings={"Kafka": topics.get(READINGS), **counts.result()},
             lag=lag.result(),
-            dead_letters={sink: topics[dead_letters(sink)] for sink in SINKS if dead_letters(sink) in topics},
+            dead_letters={sink: topics[dead_letters(sink)] for sink in ALL_CONNECTORS if dead_letters(sink) in topics},
             ledger=ledger,
         )
     status.rates.update(_rates(before, status))

@@ -10,7 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import TopicAlreadyExistsError
 
 from maredata.errors import SettingsError
-from maredata.names import EVENTS, METRICS, READINGS, REJECTED, SINKS, dead_letters
+from maredata.names import ALL_CONNECTORS, EVENTS, METRICS, READINGS, REJECTED, dead_letters
 from maredata.settings import Settings
 from maredata.stores import kafka_admin
 
@@ -40,7 +40,7 @@ class Topic:
 
 def wanted_topics(settings: Settings) -> list[Topic]:
     kafka = settings.kafka
-    kept = (REJECTED, EVENTS, *map(dead_letters, SINKS))
+    kept = (REJECTED, EVENTS, *map(dead_letters, ALL_CONNECTORS))
     return [
         Topic(READINGS, kafka.partitions, kafka.readings_days, kafka.readings_bytes),
         *(Topic(name, 1, kafka.refused_days, kafka.refused_bytes) for name in kept),

@@ -25,7 +25,7 @@ from connect.rest import Rest
 from maredata.apply import apply
 from maredata.errors import SettingsError
 from maredata.lag import sink_lag
-from maredata.names import READINGS, SINKS
+from maredata.names import ALL_CONNECTORS, READINGS, SINKS
 from maredata.reading import format_timestamp, identity
 from maredata.state import ledger_file, read_json
 from maredata.stores import connect_elasticsearch, connect_mariadb
@@ -263,11 +263,11 @@ def plain(sensor_id: int, second: int, field_name: str = "temperature") -> bytes
 
 
 def in_force(instance: Instance) -> bool:
-    """Both sinks run, with the current definitions."""
+    """All connectors run, with the current definitions."""
     wanted = connectors.definitions(instance.settings, instance.schema)
     with Rest(instance.settings.connect.url) as rest:
         running = {connector.name for connector in rest.connectors() if connector.running}
-        return running == set(SINKS) and all(rest.config(name) == wanted[name] for name in SINKS)
+        return running == set(ALL_CONNECTORS) and all(rest.config(name) == wanted[name] for name in ALL_CONNECTORS)
 
 
 def columns(instance: Instance) -> list[str]:

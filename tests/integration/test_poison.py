@@ -13,7 +13,7 @@ from kafka import TopicPartition
 from waiting import await_true
 
 from maredata.lag import sink_lag
-from maredata.names import READINGS, SINKS, dead_letters
+from maredata.names import ALL_CONNECTORS, READINGS, SINKS, dead_letters
 from maredata.reading import format_timestamp
 from maredata.stores import connect_elasticsearch, connect_mariadb, kafka_consumer
 
@@ -112,7 +112,7 @@ def in_elasticsearch(instance: Instance) -> list[int]:
 
 def test_both_sinks_go_on_running(instance: Instance, poisoned: dict[str, Message]) -> None:
     states = {item["name"]: item["running"] for item in json.loads(instance.mare("connect", "status", "--json").stdout)}
-    assert states == dict.fromkeys(SINKS, True)
+    assert states == dict.fromkeys(ALL_CONNECTORS, True)
 
 
 def test_sinks_commit_what_they_put_aside(instance: Instance, poisoned: dict[str, Message]) -> None:

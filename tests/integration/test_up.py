@@ -17,7 +17,7 @@ from waiting import await_true
 from installs.launcher import NAMES, stop_one
 from installs.process import record_of
 from installs.services import BUOYS
-from maredata.names import FIRST_DEMO_SENSOR, METRICS, SINKS
+from maredata.names import ALL_CONNECTORS, FIRST_DEMO_SENSOR, METRICS
 from maredata.reading import identity, parse_timestamp
 from maredata.stores import connect_elasticsearch, connect_mariadb, kafka_consumer
 
@@ -71,7 +71,7 @@ def test_the_demo_flows_into_both_stores_and_survives_down_and_up(own_instance: 
     with closing(kafka_consumer(instance.settings, consumer_timeout_ms=30_000)) as consumer:
         consumer.subscribe([METRICS])
         metrics = json.loads(next(consumer).value)
-    assert set(metrics["lag"]) == set(SINKS)
+    assert set(metrics["lag"]) == set(metrics["connectors"]) == set(ALL_CONNECTORS)
 
     for buoy in BUOYS:
         assert stop_one(instance.settings, buoy)

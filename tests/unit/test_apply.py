@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from elasticsearch import NotFoundError
 
 from maredata import apply as applying
 from maredata.apply import Column, await_gateway, refuse_other_mappings, table_changes
 from maredata.errors import EngineTimedOut, SchemaError
+from maredata.indices import apply_index_templates, index_templates
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, Settings
 from maredata.state import ledger_file, write_json
@@ -133,6 +135,9 @@ def test_every_topic_has_a_retention_in_time_and_bytes() -> None:
         "pipeline.metrics",
         "dlq.mariadb-readings",
         "dlq.elasticsearch-readings",
+        "dlq.elasticsearch-rejected",
+        "dlq.elasticsearch-events",
+        "dlq.elasticsearch-pipeline",
     }
     assert topics["readings"].partitions == 4
     assert topics["readings"].config["retention.ms"] == str(3 * 86_400_000)
@@ -144,6 +149,93 @@ def test_every_topic_has_a_retention_in_time_and_bytes() -> None:
 def test_small_retention_is_cut_in_segments_that_can_be_deleted() -> None:
     settings = Settings.model_validate({"kafka": {"partitions": 1, "readings_bytes": 64 << 20}})
     assert int(wanted_topics(settings)[0].config["segment.bytes"]) == 16 << 20
+
+
+class FakeElasticsearch:
+    """Stands in for the client, as far as templates and mappings go; remembers what it was told, in order."""
+
+    def __init__(self, *indices: str) -> None:
+        self.templates: dict[str, dict[str, Any]] = {}
+        self.told: list[tuple[str, str]] = []
+        self.mappings: dict[str, Any] = {}
+        self._there = indices
+
+    @property
+    def indices(self) -> FakeElasticsearch:
+        return self
+
+    def get_index_template(self, name: str) -> dict[str, Any]:
+        if name not in self.templates:
+            raise NotFoundError("no such template", meta=None, body=None)  # type: ignore[arg-type]
+        return {"index_templates": [{"index_template": self.templates[name]}]}
+
+    def put_index_template(self, name: str, meta: dict[str, Any], **body: Any) -> None:
+        self.told.append(("template", name))
+        self.templates[name] = {"_meta": meta, **body}
+
+    def get_mapping(self, index: str) -> dict[str, Any]:
+        return {there: {} for there in self._there if there.startswith(index.removesuffix("*"))}
+
+    def put_mapping(self, index: str, **mappings: Any) -> None:
+        self.told.append(("mapping", index))
+        self.mappings = mappings
+
+    def put_settings(self, index: str, settings: dict[str, Any]) -> None:
+        self.told.append(("settings", f"{index} {settings}"))
+
+
+def apply_templates(elasticsearch: Any, settings: Settings) -> list[str]:
+    said: list[str] = []
+    apply_index_templates(settings, elasticsearch, said.append)
+    return said
+
+
+def test_index_templates_are_written_once() -> None:
+    elasticsearch, settings = FakeElasticsearch(), Settings()
+    assert apply_templates(elasticsearch, settings) == [
+        f"index template {name}: written" for name in ("rejected", "events", "pipeline")
+    ]
+    assert elasticsearch.told == [("template", name) for name in ("rejected", "events", "pipeline")]
+    assert apply_templates(elasticsearch, settings) == []
+    assert elasticsearch.templates["rejected"]["index_patterns"] == ["rejected-*"]
+    assert elasticsearch.templates["rejected"]["template"]["settings"]["number_of_shards"] == 1
+
+
+def test_index_that_is_there_follows_its_template_which_comes_last() -> None:
+    elasticsearch, settings = FakeElasticsearch("events-2024.01", "readings-2024.01"), Settings()
+    apply_templates(elasticsearch, settings)
+    replicated = Settings.model_validate({"elasticsearch": {"replicas": 1}})
+    elasticsearch.told.clear()
+    assert len(apply_templates(elasticsearch, replicated)) == 3
+    assert elasticsearch.told == [
+        ("template", "rejected"),
+        ("mapping", "events-*"),
+        ("settings", "events-* {'number_of_replicas': 1}"),
+        ("template", "events"),
+        ("template", "pipeline"),
+    ]
+    assert elasticsearch.mappings == elasticsearch.templates["events"]["template"]["mappings"]
+
+
+def test_nothing_is_mapped_by_a_name_that_somebody_else_chose() -> None:
+    pipeline = index_templates(Settings())["pipeline"]["template"]["mappings"]
+    assert pipeline["dynamic"] is False
+    assert pipeline["properties"]["connectors"] == {"type": "flattened"}
+    assert pipeline["properties"]["ledger"]["properties"]["unknown_fields"]["enabled"] is False
+    growing = {name for name, field in pipeline["properties"]["ledger"]["properties"].items() if field.get("dynamic")}
+    assert growing == {"datagrams", "lines", "rejected", "refused", "rejected_copies", "refused_copies"}
+    for name in ("rejected", "events"):
+        mappings = index_templates(Settings())[name]["template"]["mappings"]
+        assert mappings["dynamic"] is False
+        assert not any("dynamic" in field for field in mappings["properties"].values())
+
+
+def test_long_lines_can_be_stored() -> None:
+    """Lucene refuses a term of more than 32,766 bytes, and with it the whole document."""
+    for body in index_templates(Settings()).values():
+        for field in body["template"]["mappings"]["properties"].values():
+            for mapping in (field, *field.get("fields", {}).values()):
+                assert mapping.get("type") != "keyword" or mapping["ignore_above"] <= 8191
 
 
 def gateway(home: Path, fingerprint: str, pid: int, age: float = 0, **more: Any) -> Settings:

@@ -9,7 +9,8 @@ from string import Template
 import pytest
 
 from connect.connectors import DEFINITIONS, definitions
-from maredata.names import SINKS, dead_letters
+from maredata.indices import index_templates
+from maredata.names import ALL_CONNECTORS, SINKS, dead_letters
 from maredata.schema import load_schema
 from maredata.settings import CHECKOUT, Settings, variables
 
@@ -21,21 +22,36 @@ SETTINGS = Settings.model_validate(
 CONNECTORS = definitions(SETTINGS, SCHEMA)
 
 
-def test_there_is_a_definition_for_each_sink() -> None:
-    assert set(CONNECTORS) == set(SINKS)
+def test_there_is_a_definition_for_each_connector() -> None:
+    assert set(CONNECTORS) == set(ALL_CONNECTORS)
 
 
-@pytest.mark.parametrize("name", SINKS)
-def test_sink(name: str) -> None:
+@pytest.mark.parametrize("name", ALL_CONNECTORS)
+def test_connector(name: str) -> None:
     config = CONNECTORS[name]
     assert config["name"] == name
-    assert config["tasks.max"] == "3"
+    assert config["topics"] == ALL_CONNECTORS[name]
     assert config["errors.tolerance"] == "all"
     assert config["errors.deadletterqueue.topic.name"] == dead_letters(name)
-    assert json.loads(config["value.converter.schema.content"]) == SCHEMA.sink_schema()
 
 
 @pytest.mark.parametrize("name", SINKS)
+def test_sink_of_readings(name: str) -> None:
+    assert CONNECTORS[name]["tasks.max"] == "3"
+    assert json.loads(CONNECTORS[name]["value.converter.schema.content"]) == SCHEMA.sink_schema()
+
+
+@pytest.mark.parametrize("name", sorted(ALL_CONNECTORS.keys() - set(SINKS)))
+def test_sink_of_another_topic_stores_each_record_once_in_an_index_that_a_template_covers(name: str) -> None:
+    config = CONNECTORS[name]
+    assert config["document.id"] == "{topic}-{partition}-{offset}"
+    (pattern,) = index_templates(SETTINGS)[name.removeprefix("elasticsearch-")]["index_patterns"]
+    assert config["index"] == pattern.replace("*", "{timestamp:yyyy.MM}")
+    for part in ("key", "value", "header"):  # whatever bytes there are
+        assert config[f"{part}.converter"] == "org.apache.kafka.connect.converters.ByteArrayConverter"
+
+
+@pytest.mark.parametrize("name", ALL_CONNECTORS)
 def test_no_secret_and_no_address_is_in_a_configuration(name: str) -> None:
     text = json.dumps(CONNECTORS[name])
     assert SECRET not in text
@@ -43,7 +59,7 @@ def test_no_secret_and_no_address_is_in_a_configuration(name: str) -> None:
     assert CONNECTORS[name]["connection.password"].startswith("${env:MARE_")
 
 
-@pytest.mark.parametrize("name", SINKS)
+@pytest.mark.parametrize("name", ALL_CONNECTORS)
 def test_variables_that_the_worker_puts_in_exist(name: str) -> None:
     named = re.findall(r"\$\{env:(\w+)\}", json.dumps(CONNECTORS[name]))
     assert named

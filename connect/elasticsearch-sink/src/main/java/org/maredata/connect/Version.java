@@ -5,7 +5,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.Properties;
 
-/** The version of this jar, which both plugins tell the worker. Maven writes it at build time. */
+/** The version of this jar, which its plugins tell the worker. Maven writes it at build time. */
 public final class Version {
     private static final String TEXT = read();
 

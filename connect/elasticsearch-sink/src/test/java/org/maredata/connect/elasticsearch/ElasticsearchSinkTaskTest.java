@@ -32,6 +32,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
+import org.maredata.connect.RejectedDocument;
 
 class ElasticsearchSinkTaskTest {
     private static final String REFUSED = "400 {\"type\":\"document_parsing_exception\",\"reason\":\"failed to parse field [t]\","
@@ -352,6 +353,19 @@ class ElasticsearchSinkTaskTest {
                 List.copyOf(elasticsearch.stored.keySet()));
         assertEquals("{\"id\":7,\"t\":\"2024-01-31T23:30:00-01:00\",\"x\":null}",
                 elasticsearch.stored.get("readings-2024.02/7-1706747400000000"));
+    }
+
+    @Test
+    void aRejectedLineIsOneDocumentHoweverOftenItComes() {
+        start("index", "rejected-{timestamp:yyyy.MM}", "document.id", "{topic}-{partition}-{offset}");
+        SinkRecord line = new SinkRecord(TaskHarness.TOPIC, 1, null, null, null,
+                "a\r\nb\0\u2028\"".getBytes(StandardCharsets.UTF_8), 7, 1_705_831_565_123L, TimestampType.LOG_APPEND_TIME);
+        RejectedDocument<SinkRecord> transform = new RejectedDocument<>();
+        worker.put(transform.apply(line));
+        worker.put(transform.apply(line));
+        worker.until(() -> worker.committable(1) == 8);
+        assertEquals(Map.of("rejected-2024.01/readings-1-7", "{\"timestamp\":\"2024-01-21 10:06:05.123000\","
+                + "\"reason\":\"unknown\",\"bytes\":9,\"line\":\"a\\r\\nb\\u0000\u2028\\\"\"}"), elasticsearch.stored);
     }
 
     @Test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,10 +17,15 @@ from typing import Any
 import pytest
 from waiting import await_true
 
+from installs.artifacts import fetch
+from installs.engines import kafka
 from installs.launcher import stop_one
+from installs.machine import find_java
+from installs.process import Service, await_ready, record_of, start, stop
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, STATE, Settings, as_environment
 from maredata.state import ledger_file, read_json
+from maredata.topics import apply_topics
 
 _SETTINGS_WITH_PORT = (
     ("kafka", "port"),
@@ -28,6 +34,8 @@ _SETTINGS_WITH_PORT = (
     ("mariadb", "port"),
     ("elasticsearch", "port"),
     ("elasticsearch", "transport_port"),
+    ("metrics", "port"),
+    ("udp", "port"),
 )
 
 
@@ -72,16 +80,17 @@ class Instance:
         self.started.clear()
 
 
-def free_ports(count: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> list[int]:
-    """Ports that nobody holds now, below the range from which connections take theirs."""
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody holds now, neither UDP nor TCP, below the range from which connections take theirs."""
     found: list[int] = []
     low = 12_000 + (os.getpid() * 37) % 15_000
     for port in range(low, 32_000):
-        with socket.socket(socket.AF_INET, kind) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
+        try:
+            for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                with socket.socket(socket.AF_INET, kind) as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
         found.append(port)
         if len(found) == count:
             return found
@@ -93,7 +102,8 @@ def new_settings(home: Path, **changes: object) -> Settings:
     home.mkdir(parents=True)
     shutil.copy(CHECKOUT / "maredata" / "reading.toml", home / "reading.toml")
     sections: dict[str, Any] = {
-        "udp": {"port": free_ports(1, socket.SOCK_DGRAM)[0]},
+        "udp": {},
+        "metrics": {},
         "reading": {"toml": home / "reading.toml"},
         "kafka": {"heap": "384m"},
         "connect": {"heap": "384m"},
@@ -130,6 +140,41 @@ def start_gateway(instance: Instance, *arguments: str) -> subprocess.Popen[bytes
     ledger = ledger_file(instance.settings)
     await_true(lambda: read_json(ledger).get("pid") == gateway.pid, what="the gateway listens")
     return gateway
+
+
+@dataclass
+class Broker:
+    """Kafka alone, with our topics: all that a gateway needs."""
+
+    settings: Settings
+    service: Service
+
+    def start(self) -> None:
+        await_ready(self.settings, self.service, start(self.settings, self.service))
+
+    def stop(self) -> None:
+        stop(self.settings, self.service.name, 30)
+
+    def kill(self) -> None:
+        record = record_of(self.settings, self.service.name)
+        assert record is not None
+        os.killpg(record.pid, signal.SIGKILL)
+        await_true(lambda: not record.alive, what="Kafka is dead")
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    settings = new_settings(new_home())
+    settings.home.chmod(0o755)
+    java = find_java(settings)
+    fetch(settings, java, lambda _: None)
+    running = Broker(settings, kafka(settings, java))
+    running.start()
+    apply_topics(settings, lambda _: None)
+    yield running
+    running.stop()
+    if not os.environ.get("KEEP_TEST_INSTANCES"):
+        shutil.rmtree(settings.home, ignore_errors=True)
 
 
 def demolish(instance: Instance) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -571,6 +572,61 @@ def verify(settings: Settings, /, as_json: bool, **options: Any) -> None:
     else:
         out().print(report.render())
     sys.exit(0 if report.agree else 1)
+
+
+# --- how fast it is --------------------------------------------------------------------------------------------
+
+
+@main.group()
+def bench() -> None:
+    """Measure how fast a part of the system is on this machine.
+
+    \b
+    Example:
+      mare bench gateway
+    """
+
+
+@bench.command("gateway")
+@click.option("--rate", default=200_000.0, show_default=True, type=click.FloatRange(1), help="Datagrams a second.")
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Each run.")
+@click.option("--lines", default=1, show_default=True, type=click.IntRange(1), help="Readings in each datagram.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="The gateway's processes.")
+@click.option("--sensors", default=1000, show_default=True, type=click.IntRange(1), help="How many sensors send.")
+@click.option("--sockets", default=64, show_default=True, type=click.IntRange(1), help="Sockets they send through.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="How often each is measured.")
+@click.option("--peers", default="bare,rsyslog", show_default=True, help="What it is compared with; none: nothing.")
+@click.option("--install-peers", is_flag=True, help="First install rsyslog with apt-get; needs root.")
+@click.option("--find-limit", is_flag=True, help="Find each one's highest rate without loss instead.")
+@click.option("--latency", is_flag=True, help="Measure latency instead, at 5,000 readings a second for 20 s.")
+@click.option("--first-port", default=21_000, show_default=True, help="Of the four ports that are needed.")
+@click.option("--out", type=click.Path(path_type=Path), help="File for the result.  [default: in MARE_HOME/benchmarks]")
+@as_json
+@click.pass_obj
+def bench_gateway(settings: Settings, /, as_json: bool, peers: str, **options: Any) -> None:
+    """Send readings to the gateway and to its peers in turns, and show loss and CPU. Exit status 1 if the gateway lost.
+
+    It starts a Kafka of its own, beside any that runs, and removes it again.
+
+    \b
+    Example:
+      mare bench gateway
+      mare bench gateway --rate 50000 --lines 10 --peers none
+      mare bench gateway --find-limit --seconds 5
+    """
+    from benchmarks.gateway import Options, run
+    from benchmarks.peers import parse_peers
+    from benchmarks.tables import WIDTH, render
+
+    chosen = Options(**options, peers=parse_peers(peers))
+    progress = out(stderr=True)
+    command = shlex.join(["mare", *sys.argv[1:]])
+    report = run(settings, chosen, command, lambda text: progress.print(f"[dim]{text}[/]"))
+    if as_json:
+        click.echo(json.dumps(report.content, default=str))
+    else:
+        out(width=max(out().width, WIDTH)).print(render(report))
+    sys.exit(0 if report.kept_all else 1)
 
 
 @main.group()

@@ -16,7 +16,7 @@ message.py           what goes to Kafka
 
 Around them, in the parent process:
 
-gateway.py           startup, main loop, shutdown of the whole
+gateway.py             startup, main loop, shutdown of the whole
 sockets.py           makes the sockets, which outlive a worker
 workers.py           starts, replaces and ends worker processes; worker.py is what they run
 files.py, report.py  what workers write down, and the sum of it: `mare ledger`

@@ -1,6 +1,6 @@
 """What a worker leaves on disk for its successor, its parent and `mare ledger`.
 
-<home>/state/gateway/<number>/ledger.json     counters and gauges, every 50 ms
+<home>/state/gateway/<number>/ledger.slots    counters and gauges as JSON, every 50 ms; see slots.py
                               sensors.ndjson  what is known of each sensor, every second or so
                               spool/          see spool.py
 <home>/state/gateway.json                     all workers' ledgers in one, every second, by the parent
@@ -19,6 +19,7 @@ import msgspec
 
 from maredata.settings import Settings
 from udp_server.sensors import Sensor
+from udp_server.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -35,22 +36,23 @@ class WorkerFiles:
         self.folder = workers_folder(settings) / str(number)
         self.spool = self.folder / "spool"
         self.lock = self.folder / "lock"
-        self._ledger = self.folder / "ledger.json"
+        self._ledger = self.folder / "ledger.slots"
+        self._slots = Slots(self._ledger)
         self._sensors = self.folder / "sensors.ndjson"
 
     def read_ledger(self) -> dict[str, Any]:
         """Empty where there is none yet. An unreadable one is put aside, and is no reason to receive nothing."""
         try:
-            content: dict[str, Any] = json.loads(self._ledger.read_bytes())
-        except FileNotFoundError:
-            return {}
+            written = self._slots.read()
+            content: dict[str, Any] = json.loads(written) if written is not None else {}
         except ValueError:
             self._put_aside(self._ledger)
             return {}
         return content
 
     def write_ledger(self, content: dict[str, Any]) -> None:
-        _replace(self._ledger, msgspec.json.encode(content))
+        """Raises OSError."""
+        self._slots.write(msgspec.json.encode(content))
 
     def read_sensors(self) -> list[Sensor]:
         try:
@@ -63,7 +65,7 @@ class WorkerFiles:
 
     def write_sensors(self, survey: Iterable[list[Sensor]]) -> Iterator[None]:
         """Writes a part with each step, and replaces the file with the last one."""
-        draft = _draft(self._sensors)
+        draft = self._sensors.with_name(f".{self._sensors.name}")
         encode = msgspec.json.Encoder().encode_lines
         with draft.open("wb") as file:
             for sensors in survey:
@@ -82,14 +84,3 @@ def all_workers(settings: Settings) -> list[WorkerFiles]:
     folder = workers_folder(settings)
     numbers = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal()) if folder.exists() else []
     return [WorkerFiles(settings, number) for number in numbers]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """In one step: a reader sees the old content or the new, never half of it."""
-    draft = _draft(path)
-    draft.write_bytes(content)
-    draft.replace(path)
-
-
-def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}")

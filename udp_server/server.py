@@ -226,7 +226,7 @@ class Server:
         try:
             self._files.write_ledger(content)
             self._written = content
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log.error("the ledger can't be written", extra={"error": str(error)})
 
     def _gauges(self) -> dict[str, Any]:

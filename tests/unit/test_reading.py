@@ -307,6 +307,19 @@ def test_what_is_odd_about_one_member_of_a_known_shape_is_seen(usual: Members, d
         assert_decided_alike(decoder, written(odd))
 
 
+@pytest.mark.parametrize("nulls", [["location"], ["location", "anchor"]])
+@pytest.mark.parametrize("name", ["sensor_id", "timestamp", "location", "anchor", "seq", "unknown", "l\\u006fcation"])
+@pytest.mark.parametrize("value", ["null", "7", PLACES[0], USUAL["timestamp"][0]])
+def test_a_location_that_is_null_makes_no_room_for_a_further_name(nulls: list[str], name: str, value: str) -> None:
+    """It takes a comma with it, by whose number a shape is known."""
+    usual = [(known, USUAL[known][0]) for known in ("sensor_id", "timestamp", "location", "anchor", "seq")]
+    odd = [(known, "null" if known in nulls else text) for known, text in usual]
+    decoder = warmed([written(usual)])
+    assert_decided_alike(decoder, written(odd))
+    for line in (written([*odd, (name, value)]), written([(name, value), *odd])):
+        assert_decided_alike(decoder, line)
+
+
 @pytest.mark.parametrize("text", SAME_LENGTH)
 def test_a_timestamp_that_only_looks_canonical_is_seen(text: str) -> None:
     decoder = warmed([written([("sensor_id", "1"), ("timestamp", stamp)]) for stamp in USUAL["timestamp"]])

@@ -235,6 +235,60 @@ def test_what_was_in_flight_when_a_worker_was_killed_is_lost_in_crash(
     assert balanced(counts)
 
 
+def test_what_was_spooled_after_the_last_ledger_is_counted_by_the_next_worker(
+    settings: Settings, sockets: Sockets, files: WorkerFiles
+) -> None:
+    with running(settings, files, sockets.udp[0]):
+        send(sockets, GOOD)
+        await_true(lambda: lines(files)["accepted"] == 1)
+        killed = files.read_ledger()
+        send(sockets, *map(reading, range(3)))
+        await_true(lambda: lines(files)["accepted"] == 4)
+    files.write_ledger(killed)  # as if it had been killed before it wrote a further one
+    with running(settings, files, None):
+        await_true(lambda: lines(files)["accepted"] == 4)
+    counts = lines(files)
+    assert (counts["received"], counts["spooled"], counts["lost_in_crash"]) == (4, 4, 0)
+    assert balanced(counts)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the kernel does not tell what it drops")
+def test_kernel_drops_are_counted_once_by_all_workers_that_read_a_socket(
+    settings: Settings, files: WorkerFiles
+) -> None:
+    made = listen(with_udp(settings, receive_buffer=20_000))
+    sent = 0
+    for _ in range(2):
+        send(made, *[b" " * 1000] * 100)  # nobody reads
+        sent += 100
+        with running(settings, files, made.udp[0]):
+            pass
+        datagrams = ledger(files)["datagrams"]
+        assert datagrams["received"] + datagrams["kernel_dropped"] == sent
+        assert datagrams["kernel_dropped"] > sent / 2
+    made.close()
+
+
+def test_a_full_spool_refuses_and_no_refused_reading_is_in_the_accepted_log(
+    settings: Settings, sockets: Sockets, files: WorkerFiles
+) -> None:
+    log = settings.reading.toml.with_name("accepted.log")
+    small = with_udp(settings, spool_bytes=1, queue_messages=1)  # bytes: a megabyte at least
+    with running(small, files, sockets.udp[0], accepted_log=log):
+        for number in range(25):
+            numbers = range(50 * number, 50 * number + 50)
+            send(
+                sockets, b"\n".join(reading(each).replace(b"}", b', "note": "%s"}' % (b"x" * 1000)) for each in numbers)
+            )
+            await_true(lambda last=numbers.stop: lines(files)["received"] == last)  # type: ignore[misc]
+        await_true(lambda: lines(files)["refused"])
+    counts = lines(files)
+    assert balanced(counts)
+    assert counts["accepted"] > 0
+    assert ledger(files)["refused"] == {"spool_full": counts["refused"]}
+    assert len(set(log.read_text("ascii").splitlines())) == len(spooled(files)) == counts["accepted"]
+
+
 def test_a_worker_ends_when_its_parent_does(settings: Settings, sockets: Sockets, files: WorkerFiles) -> None:
     reading_end, writing_end = os.pipe()
     with os.fdopen(writing_end, "wb", buffering=0) as parent, os.fdopen(reading_end):

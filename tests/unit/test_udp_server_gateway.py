@@ -25,12 +25,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from maredata.cli import main
 from maredata.names import READINGS
-from maredata.settings import CHECKOUT, Kafka, Metrics, Settings, Udp
+from maredata.settings import CHECKOUT, Kafka, Metrics, Settings, Tcp, Udp, load_settings
 from maredata.state import ledger_file, read_json
 from udp_server import gateway as gateway_module
 from udp_server import lagging, metrics
 from udp_server.files import WorkerFiles, all_workers
+from udp_server.sockets import listen
 from udp_server.spool import Spool
+from udp_server.workers import Workers
 
 await_true = partial(waiting.await_true, seconds=30)
 
@@ -424,6 +426,18 @@ def test_a_ledger_of_another_version_is_no_reason_not_to_start(
         gateway_module.Gateway(settings)._startup(held)
 
 
+def test_workers_have_the_settings_of_their_parent_wherever_those_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path, udp=Udp(port=0, rate_limit=7), tcp=Tcp(longest_line=99), kafka=Kafka(port=1))
+    sockets = listen(settings)
+    environment = Workers(settings, sockets, None)._environment
+    sockets.close()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings(env_file=None) == settings
+
+
 def test_refused_gateways_disturb_none_that_runs(refused: dict[str, Gateway], shared: Gateway) -> None:
     before = shared.lines()["accepted"]
     with buoys(shared, 6000) as some:
@@ -528,5 +542,6 @@ def test_with_fewer_workers_the_spool_of_the_others_is_kept_and_counted(tmp_path
         second.process.send_signal(signal.SIGTERM)
         assert second.await_end() == 0
         assert second.left() == []
+        assert "a worker does not end" not in first.log.read_text("utf-8") + second.log.read_text("utf-8")
     assert second.report()["spool"]["messages"] == count
     assert spooled(second.settings) == Counter(some.sent + more.sent)

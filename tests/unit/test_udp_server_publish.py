@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -565,6 +566,31 @@ def test_a_batch_of_nothing_is_answered_in_its_turn(world: World) -> None:
     world.poll()
     assert list(world.answers.items()) == [(0, True), (1, True), (2, True)]
     assert world.latency.counts == [1, *[0] * len(LATENCY_BOUNDS)]
+
+
+def test_batches_of_nothing_do_not_gather_behind_one_that_kafka_does_not_take(world: World) -> None:
+    world.send(1)
+    for _ in range(20 * MOST_MESSAGES):
+        world.send(0)
+    assert len(world.channel._produced) <= MOST_MESSAGES
+    assert len(world.answers) == 1 + 20 * MOST_MESSAGES
+
+
+def test_what_hears_an_answer_is_let_go_of_then(world: World) -> None:
+    """It may hold on to a stream's lines, while Kafka can be away for days."""
+
+    class Heard:
+        def __call__(self, _accepted: bool) -> None: ...
+
+    heard = Heard()
+    still_there = weakref.ref(heard)
+    world.channel.send([Message(b"1", value(0))], heard)
+    del heard
+    assert still_there() is not None
+    world.clock.pass_by(2 * SPOOL_AFTER)
+    world.poll()
+    assert world.channel.messages == 1
+    assert still_there() is None
 
 
 def test_the_latency_is_that_of_each_message_kafka_acknowledged(world: World) -> None:

@@ -208,6 +208,17 @@ def test_what_several_workers_heard_of_one_sensor_is_one_sequence(worker_of: dic
     assert together[2].readings == 3
 
 
+def test_a_worker_that_heard_no_number_changes_no_sequence() -> None:
+    numbered, other = World(), World()
+    for seq in (5, 7):
+        numbered.hear(seq)
+    other.hear(at=9)
+    for worlds in ((numbered, other), (other, numbered)):
+        sensor = merged([part for world in worlds for part in world.sensors.survey(START)])[1]
+        assert (sensor.missing, sensor.first_seq, sensor.seq, sensor.readings) == (1, 5, 7, 3)
+    assert merged([*other.sensors.survey(START), *other.sensors.survey(START)])[1].missing == 0
+
+
 def test_merging_adds_what_was_counted_and_takes_the_newest_of_each_variable() -> None:
     one = Sensor(1, 5, 10, readings=1, duplicates=1, conflicts=2, late=3, clock_ahead=4, out_of_order=5, restarts=6)
     other = Sensor(1, 4, 20, readings=2, duplicates=10, conflicts=20, late=30, clock_ahead=40, out_of_order=50)

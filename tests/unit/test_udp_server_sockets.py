@@ -175,7 +175,9 @@ def test_a_small_buffer_is_said_with_the_line_that_mends_it(
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "not a host"])
-def test_a_host_that_is_not_ours_is_one_sentence(host: str) -> None:
+def test_a_host_that_is_not_ours_is_one_sentence(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "_LEAVING_SECONDS", 60.0)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: pytest.fail("waiting does not help"))
     with pytest.raises(MachineError, match=rf"can't listen on UDP {host}:0 \(.+\).*MARE_UDP__HOST") as refused:
         listen(chosen(host=host))
     assert refused.value.exit_status == 2

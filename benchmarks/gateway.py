@@ -1,0 +1,146 @@
+"""`mare bench gateway`: the gateway of ours and its peers under the same load, measured from outside, in turns."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import broker, machine
+from benchmarks.measure import Bench
+from benchmarks.peers import PEERS, RECEIVERS, check_peers, install_peers
+from benchmarks.receivers import Gateway
+from benchmarks.result import Limit, Run, by_receiver, summary, write_result
+from benchmarks.sender import MOST_LINES, Load, compile_sender
+from maredata.errors import EngineAlreadyRunning, SettingsError
+from maredata.settings import Events, Kafka, Metrics, Reading, Settings, Tcp, Udp
+
+_WARM_UP = Load(rate=20_000, seconds=3)  # a broker that was just started is slow until Java has compiled it
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured. `rate` is in datagrams a second; `out` is the result's file."""
+
+    rate: float = 200_000
+    seconds: float = 10
+    lines: int = 1
+    workers: int = 1
+    sensors: int = 1000
+    sockets: int = 64
+    rounds: int = 3
+    peers: tuple[str, ...] = PEERS
+    find_limit: bool = False
+    latency: bool = False
+    install_peers: bool = False
+    first_port: int = 21_000
+    out: Path | None = None
+
+    @property
+    def load(self) -> Load:
+        return Load(self.rate, self.seconds, self.lines, self.sensors, self.sockets)
+
+    @property
+    def receivers(self) -> tuple[str, ...]:
+        return (Gateway.name, *self.peers)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was measured; `path` is where it was written."""
+
+    path: Path
+    content: dict[str, Any]
+    runs: tuple[Run, ...]
+    limits: tuple[Limit, ...]
+
+    @property
+    def kept_all(self) -> bool:
+        """The gateway lost nothing, in no run at a rate that was asked for."""
+        return all(run.agrees for run in self.runs if run.receiver == Gateway.name)
+
+
+def run(settings: Settings, options: Options, command: str, progress: Progress) -> Report:
+    """Measures, and writes the result's file. `command` is what the user typed; `settings` are the user's instance's.
+
+    Raises:
+        MareError: this machine lacks something (a C compiler, a peer, a free port), or an engine did not start.
+    """
+    if not 1 <= options.lines <= MOST_LINES:
+        raise SettingsError(f"--lines must be 1 to {MOST_LINES}, which fit into a datagram.")
+    began = datetime.now(UTC)
+    own = own_settings(settings, options)
+    sender = compile_sender(own.home / "sender")
+    if options.install_peers:
+        install_peers()
+    check_peers(options.peers)
+    facts = machine.facts()
+    names = options.receivers
+    rounds = 0 if options.find_limit or options.latency else options.rounds
+    with _alone(own.home), _ends_in_order(), broker.running(own, progress) as pid:
+        bench = Bench(own, sender, pid, progress)
+        progress("warming the broker up")
+        bench.measure(Gateway.name, _WARM_UP, 0)
+        runs = bench.rounds(names, options.load, rounds)
+        limits = bench.limits(names, options.load) if options.find_limit else []
+        latencies = bench.latencies(names) if options.latency else {}
+    content = {
+        "benchmark": "gateway",
+        "began": began.isoformat(timespec="seconds"),
+        "command": command,
+        "machine": facts,
+        "options": asdict(options),
+        "does": {name: RECEIVERS[name].does for name in names},
+        "summary": [summary(found) for found in by_receiver(runs).values()],
+        "runs": [found.as_dict() for found in runs],
+        "limits": [asdict(limit) | {"runs": [found.as_dict() for found in limit.runs]} for limit in limits],
+        "latency": latencies,
+    }
+    path = options.out or own.home / "results" / f"gateway-{began:%Y%m%dT%H%M%SZ}.json"
+    write_result(path, content)
+    return Report(path, content, tuple(runs), tuple(limits))
+
+
+def own_settings(settings: Settings, options: Options) -> Settings:
+    """The benchmark's: defaults, but for a home and ports of its own and the workers asked for."""
+    first = options.first_port
+    return settings.model_copy(
+        update={
+            "home": settings.home / "benchmarks",
+            "udp": Udp(port=first, workers=options.workers),
+            "metrics": Metrics(port=first + 1),
+            "kafka": Kafka(port=first + 2, controller_port=first + 3),
+            "tcp": Tcp(),
+            "events": Events(),
+            "reading": Reading(),
+        }
+    )
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Two benchmarks would have the same ports, and would measure each other."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise EngineAlreadyRunning("Another benchmark runs here: wait until it is done.") from None
+        yield
+
+
+@contextmanager
+def _ends_in_order() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does, so that broker and receiver are not left behind."""
+    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)

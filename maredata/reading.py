@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn
@@ -250,7 +250,7 @@ def _struct(schema: Schema) -> type[msgspec.Struct]:
     for field in sorted(schema.fields, key=lambda field: not field.required):
         kind = _msgspec_type(field, field.limits)
         members.append((field.name, kind) if field.required else (field.name, kind | None | UnsetType, UNSET))
-    return msgspec.defstruct("ReadingRecord", members, gc=False)
+    return msgspec.defstruct("ReadingRecord", members, gc=False, namespace=_without_seq(schema.names))
 
 
 def _shape(schema: Schema, present: frozenset[str]) -> type[msgspec.Struct]:
@@ -264,7 +264,13 @@ def _shape(schema: Schema, present: frozenset[str]) -> type[msgspec.Struct]:
             kind = _msgspec_type(field, _usual_range(field))
             nullable = not field.required and field.type is not FieldType.LOCATION
             members.append((field.name, kind | None if nullable else kind))
-    return msgspec.defstruct("ShapedRecord", members, gc=False, forbid_unknown_fields=True)
+    namespace = _without_seq(present)
+    return msgspec.defstruct("ShapedRecord", members, gc=False, forbid_unknown_fields=True, namespace=namespace)
+
+
+def _without_seq(names: Collection[str]) -> dict[str, Any]:
+    """Makes `record.seq` None where there is no such field: whoever counts them need not ask first."""
+    return {} if "seq" in names else {"seq": None}
 
 
 def _usual_range(field: Field) -> tuple[float, float] | None:

@@ -25,9 +25,13 @@ class Audit:
 
     def __init__(self, outlet: Outlet, schema: Schema, path: Path) -> None:
         self._outlet = outlet
-        self._decode = Decoder(schema).decode
+        self.use(schema)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._lines: list[str] = []
+
+    def use(self, schema: Schema) -> None:
+        """Reads accepted lines by this schema, which knows at least what an earlier one did."""
+        self._decode = Decoder(schema).decode
 
     def publish(self, messages: list[Message], done: Done | None) -> None:
         self._outlet.publish(messages, partial(self._heard, messages, done))

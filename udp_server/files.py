@@ -40,27 +40,32 @@ class WorkerFiles:
         self._slots = Slots(self._ledger)
         self._sensors = self.folder / "sensors.ndjson"
 
+    def put_aside_what_is_unreadable(self) -> None:
+        """For the worker itself, before it begins: it must not write over what somebody may want to look at."""
+        for path, read in ((self._ledger, self._read_ledger), (self._sensors, self._read_sensors)):
+            try:
+                read()
+            except ValueError:
+                aside = path.with_suffix(f".broken-{int(time.time())}")
+                path.replace(aside)
+                log.error("a file was unreadable, its counting begins anew", extra={"kept": str(aside)})
+
     def read_ledger(self) -> dict[str, Any]:
-        """Empty where there is none yet. An unreadable one is put aside, and is no reason to receive nothing."""
+        """Empty where there is none yet, or none that is whole."""
         try:
-            written = self._slots.read()
-            content: dict[str, Any] = json.loads(written) if written is not None else {}
+            return self._read_ledger()
         except ValueError:
-            self._put_aside(self._ledger)
             return {}
-        return content
 
     def write_ledger(self, content: dict[str, Any]) -> None:
         """Raises OSError."""
         self._slots.write(msgspec.json.encode(content))
 
     def read_sensors(self) -> list[Sensor]:
+        """The same of the sensors."""
         try:
-            return msgspec.json.Decoder(Sensor).decode_lines(self._sensors.read_bytes())
-        except FileNotFoundError:
-            return []
-        except (msgspec.MsgspecError, ValueError):
-            self._put_aside(self._sensors)
+            return self._read_sensors()
+        except ValueError:
             return []
 
     def write_sensors(self, survey: Iterable[list[Sensor]]) -> Iterator[None]:
@@ -73,10 +78,16 @@ class WorkerFiles:
                 yield
         draft.replace(self._sensors)
 
-    def _put_aside(self, path: Path) -> None:
-        aside = path.with_suffix(f".broken-{int(time.time())}")
-        path.replace(aside)
-        log.error("a file was unreadable, its counting begins anew", extra={"kept": str(aside)})
+    def _read_ledger(self) -> dict[str, Any]:
+        written = self._slots.read()
+        content: dict[str, Any] = json.loads(written) if written is not None else {}
+        return content
+
+    def _read_sensors(self) -> list[Sensor]:
+        try:
+            return msgspec.json.Decoder(Sensor).decode_lines(self._sensors.read_bytes())
+        except FileNotFoundError:
+            return []
 
 
 def all_workers(settings: Settings) -> list[WorkerFiles]:

@@ -53,6 +53,7 @@ class Account:
     refused: Counter[str] = field(default_factory=Counter)
     spooled: int = 0
     replayed: int = 0  # of the spooled ones, acknowledged since
+    was_in_flight: int = field(default=0, compare=False)  # when the gateway before this one ended
 
     @property
     def in_spool(self) -> int:
@@ -86,7 +87,7 @@ class Account:
         self.accepted += unknown
         self.spooled += unknown
         self.replayed = self.spooled - waiting
-        called_lost = min(unknown, self.lost_in_crash)
+        called_lost = min(unknown, self.was_in_flight)
         self.lost_in_crash -= called_lost
         return unknown - called_lost
 
@@ -96,6 +97,7 @@ class Account:
         return cls(
             accepted=earlier.get("accepted", 0),
             lost_in_crash=earlier.get("lost_in_crash", 0) + earlier.get("in_flight", 0),
+            was_in_flight=earlier.get("in_flight", 0),
             refused=Counter(refused),
             spooled=earlier.get("spooled", 0),
             replayed=earlier.get("replayed", 0),

@@ -6,6 +6,7 @@ line: equal ones are duplicates, others are conflicts, of which the later one wi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -18,9 +19,9 @@ from maredata.schema import FieldType, Schema
 from maredata.settings import Udp
 
 MOST_SENSORS = 50_000  # senders choose the ids, so their number may not grow without end
-_MOST_IDENTITIES = 400_000  # that are remembered in all, some 40 MB
-_MOST_REMEMBERED = 1000  # of one sensor
-_LEAST_REMEMBERED = 8
+_MOST_IDENTITIES = 100_000  # that are remembered in all, while there are few sensors
+_MOST_REMEMBERED = 2 * 200  # of one sensor, each taking two places
+_LEAST_REMEMBERED = 2 * 8
 _SAME_RUN = 1000  # a seq that falls by more than this, with a later time, is a buoy that was switched on again
 _RATE_MICROS = 10_000_000
 _AT_ONCE = 500
@@ -77,11 +78,11 @@ class _Followed:
 
     __slots__ = ("counted", "key", "rated", "recent", "record", "sensor")
 
-    def __init__(self, sensor: Sensor) -> None:
+    def __init__(self, sensor: Sensor, remembered: int) -> None:
         self.sensor = sensor
         self.key = b"%d" % sensor.sensor_id
-        self.record: Any = None  # of the last reading
-        self.recent: dict[int, int] = {}  # hash of the line, by instant
+        self.record: Any = None  # of the first reading since the last survey: one that is let go at once costs less
+        self.recent: deque[int] = deque(maxlen=remembered)  # instant and hash of the line, in turn
         self.counted = sensor.readings  # when the rate was last computed
         self.rated = sensor.last_seen  # and when that was
 
@@ -90,15 +91,18 @@ class Sensors:
     """All sensors of one worker."""
 
     def __init__(self, schema: Schema, settings: Udp, earlier: list[Sensor]) -> None:
-        self._followed = {sensor.sensor_id: _Followed(sensor) for sensor in earlier[:MOST_SENSORS]}
+        self._remembered = _MOST_REMEMBERED
+        self._variables: list[str] = []
+        self._followed = {sensor.sensor_id: _Followed(sensor, self._remembered) for sensor in earlier[:MOST_SENSORS]}
         self._late = settings.late_seconds * 1_000_000
         self._ahead = -settings.ahead_seconds * 1_000_000
-        self._most_recent = _MOST_REMEMBERED
         self.not_followed = 0
         self.use(schema)
 
     def use(self, schema: Schema) -> None:
         """Watches the variables of this schema from now on."""
+        for followed in self._followed.values():
+            self._look_at_variables(followed)
         self._variables = [
             field.name
             for field in schema.fields
@@ -118,11 +122,12 @@ class Sensors:
             sensor.latest = micros
         else:
             again = _look_back(sensor, recent, reading)
-        recent[micros] = hash(reading.line)
-        if len(recent) > self._most_recent:
-            _forget_half(recent)
-        followed.record = record = reading.record
-        seq = getattr(record, "seq", UNSET)  # a line without one may come as a record without the attribute
+        recent.append(micros)
+        recent.append(hash(reading.line))
+        record = reading.record
+        if followed.record is None:
+            followed.record = record
+        seq = record.seq
         if seq.__class__ is int and not again:
             if seq <= sensor.seq or not sensor.in_run:
                 _fall_back(sensor, seq, micros)
@@ -141,19 +146,23 @@ class Sensors:
     def survey(self, now: int) -> Iterator[list[Sensor]]:
         """Every sensor, its rate and its variables up to date, a few at a time: whoever receives can't wait long."""
         everyone = list(self._followed.values())
-        self._most_recent = max(_LEAST_REMEMBERED, min(_MOST_REMEMBERED, _MOST_IDENTITIES // max(1, len(everyone))))
+        share = 2 * (_MOST_IDENTITIES // max(1, len(everyone)))  # in pairs
+        self._remembered = max(_LEAST_REMEMBERED, min(_MOST_REMEMBERED, share))
         for start in range(0, len(everyone), _AT_ONCE):
             some = everyone[start : start + _AT_ONCE]
             for followed in some:
                 self._look_at_variables(followed)
                 _rate(followed, now)
+                if followed.recent.maxlen != self._remembered:
+                    followed.recent = deque(followed.recent, self._remembered)
             yield [followed.sensor for followed in some]
 
     def _meet(self, sensor_id: int, now: int) -> _Followed | None:
         if len(self._followed) >= MOST_SENSORS:
             self.not_followed += 1
             return None
-        followed = self._followed[sensor_id] = _Followed(Sensor(sensor_id, first_seen=now, last_seen=now))
+        followed = _Followed(Sensor(sensor_id, first_seen=now, last_seen=now), self._remembered)
+        self._followed[sensor_id] = followed
         return followed
 
     def _look_at_variables(self, followed: _Followed) -> None:
@@ -172,16 +181,17 @@ class Sensors:
                 variable.changed, variable.value = sensor.last_seen, value
 
 
-def _look_back(sensor: Sensor, recent: dict[int, int], reading: Reading) -> bool:
+def _look_back(sensor: Sensor, recent: deque[int], reading: Reading) -> bool:
     """Whether this very identity came lately; if not, its reading is older than another that came before."""
-    known = recent.get(reading.micros)
-    if known is None:
+    instants, lines = islice(recent, 0, None, 2), islice(recent, 1, None, 2)
+    hashes = [line for micros, line in zip(instants, lines, strict=True) if micros == reading.micros]
+    if not hashes:
         sensor.out_of_order += 1
-    elif known == hash(reading.line):
+    elif hashes[-1] == hash(reading.line):
         sensor.duplicates += 1
     else:
         sensor.conflicts += 1
-    return known is not None
+    return bool(hashes)
 
 
 def _fall_back(sensor: Sensor, seq: int, micros: int) -> None:
@@ -201,11 +211,6 @@ def _rate(followed: _Followed, now: int) -> None:
     if elapsed >= _RATE_MICROS:
         followed.sensor.rate = (followed.sensor.readings - followed.counted) * 1_000_000 / elapsed
         followed.counted, followed.rated = followed.sensor.readings, now
-
-
-def _forget_half(recent: dict[int, int]) -> None:
-    for micros in list(islice(recent, len(recent) // 2)):
-        del recent[micros]
 
 
 def merged(parts: Iterable[list[Sensor]]) -> dict[int, Sensor]:

@@ -55,13 +55,15 @@ class Server:
         tcp: socket | None = None,
         accepted_log: Path | None = None,
         parent: int | None = None,
+        run: str = "",
     ) -> None:
-        """`parent` is a file descriptor that ends when the parent process does."""
+        """`parent` is a file descriptor that ends when the parent process does; `run` tells its starts apart."""
         self._settings = settings
         self._files = files
         self._sockets = (udp, tcp)
         self._accepted_log = accepted_log
         self._parent = parent
+        self._run = run
         self._stopped = False
 
     def stop(self) -> None:
@@ -81,6 +83,7 @@ class Server:
     def _startup(self) -> None:
         """Kafka need not be there: readings go to the spool until it is."""
         settings, udp, tcp = self._settings, *self._sockets
+        self._files.put_aside_what_is_unreadable()
         earlier = self._files.read_ledger()
         checker = Checker(load_schema(settings.reading.toml), settings.reading)
         self._admission = Admission(settings.udp.networks, settings.udp.rate_limit)
@@ -92,7 +95,8 @@ class Server:
         outlet = self._audit or self._publisher
         self._intake = Intake(checker, self._ledger, self._sensors, outlet, self._admission)
         self._readable = select.poll()
-        drops = earlier.get("drops") or (0, 0)
+        # Of this very socket an earlier worker may have counted drops; a gateway that is started anew has others.
+        drops = (earlier.get("run") == self._run and earlier.get("drops")) or (0, 0)
         self._receiver = Receiver(udp, self._ledger, (drops[0], drops[1])) if udp else None
         self._streams = Streams(tcp, settings.tcp, self._admission.admits) if tcp else None
         for source in (self._receiver, self._streams, self._parent):
@@ -180,6 +184,8 @@ class Server:
             return
         self._intake.checker = checker
         self._sensors.use(checker.schema)
+        if self._audit:
+            self._audit.use(checker.schema)
         self._write_ledger()
         log.info("schema reloaded", extra={"schema": found})
 
@@ -216,6 +222,7 @@ class Server:
     def _write_ledger(self) -> None:
         content = {
             "pid": os.getpid(),
+            "run": self._run,
             "fingerprint": self._intake.checker.schema.fingerprint,
             "spool_positions": self._publisher.spool_positions(),
             "drops": self._receiver.counted() if self._receiver else None,

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 _SO_RCVBUFFORCE = 33  # Linux's number, which Python's socket module doesn't name
 _BACKLOG = 1024
-_LEAVING_SECONDS = 5.0  # workers whose parent was killed let go of the port within that time
+_LEAVING_SECONDS = 8.0  # workers whose parent was killed let go of the port within that time
 
 
 @dataclass(frozen=True)

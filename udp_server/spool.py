@@ -7,6 +7,7 @@ left. A file `head` remembers up to where messages are discarded. It may be old:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
@@ -135,12 +136,16 @@ class Spool:
         return None
 
     def discard(self, position: int) -> None:
-        """Everything before `position` is acknowledged: `head` goes there, and segments before it are deleted."""
+        """Everything before `position` is acknowledged: `head` goes there, and segments before it are deleted.
+
+        Raises nothing: what can't be deleted or remembered is logged, and comes again after a restart.
+        """
         if position <= self.head:
             return
         for segment in self._segments:
             if segment.end > position:
-                segment.pending -= segment.count(self.head, position)
+                with contextlib.suppress(OSError):  # then it is too high, until the segment is deleted
+                    segment.pending -= segment.count(self.head, position)
                 break
         self.head = position
         self._drop_discarded()
@@ -196,8 +201,8 @@ class Spool:
 
     def _pass_over(self, segment: Segment, damage: int) -> int:
         """The position of the next sound record in the segment, or the one behind the segment."""
-        segment.damaged = True
         rest = segment.load(damage + 1, segment.end)
+        segment.damaged = True
         following = next((start for start, _, _ in records(rest, damage + 1)), segment.end)
         if following == segment.end:
             segment.end = damage

@@ -23,11 +23,14 @@ _LOCK_SECONDS = 20.0  # for a worker whose parent was killed to end in order
 
 
 class Orders(msgspec.Struct, frozen=True):
-    """What a worker is told. The sockets are file descriptors that it inherits; without `udp` it only empties its
-    spool. `parent` is the reading end of a pipe that ends with the parent."""
+    """What a worker is told. The sockets are file descriptors that it inherits; without `udp` it empties its spool.
+
+    `parent` is the reading end of a pipe that ends with the parent; `run` is another one at each of its starts.
+    """
 
     number: int
     parent: int
+    run: str
     udp: int | None = None
     tcp: int | None = None
     accepted_log: str | None = None
@@ -42,7 +45,7 @@ def main(orders: Orders) -> None:
     tcp = socket(fileno=orders.tcp) if orders.tcp is not None else None
     accepted_log = Path(orders.accepted_log) if orders.accepted_log else None
     with _alone(files):
-        Server(settings, files, udp, tcp, accepted_log, orders.parent).run()
+        Server(settings, files, udp, tcp, accepted_log, orders.parent, orders.run).run()
 
 
 def _allow_connections() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -45,6 +46,7 @@ class Workers:
 
     def __init__(self, settings: Settings, sockets: Sockets, accepted_log: Path | None) -> None:
         self._environment = {**os.environ, **as_environment(settings)}
+        run = uuid.uuid4().hex
         self._lifeline = os.pipe()  # its end tells the workers of ours
         self.began = False  # all of them have listened
         receiving = range(len(sockets.udp))
@@ -54,6 +56,7 @@ class Workers:
                 Orders(
                     number=number,
                     parent=self._lifeline[0],
+                    run=run,
                     udp=sockets.udp[number].fileno() if number in receiving else None,
                     tcp=sockets.tcp.fileno() if sockets.tcp and number in receiving else None,
                     accepted_log=str(accepted_log) if accepted_log else None,
@@ -80,9 +83,7 @@ class Workers:
     def _all_listen(self) -> bool:
         """Whether each of them has begun to write its ledger."""
         return all(
-            worker.process is not None and worker.files.read_ledger().get("pid") == worker.process.pid
-            for worker in self._workers
-            if worker.receives
+            worker.files.read_ledger().get("run") == worker.orders.run for worker in self._workers if worker.receives
         )
 
     def dead(self) -> list[int]:

@@ -85,11 +85,10 @@ def files(settings: Settings) -> WorkerFiles:
 def running(settings: Settings, files: WorkerFiles, udp: socket.socket | None, **others: Any) -> Iterator[Server]:
     """In a thread; ready when it has written its first ledger, ended in order at the end."""
     server = Server(settings, files, udp, **others)
-    before = written(files)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        await_true(lambda: written(files) not in (0, before))
+        await_true(lambda: getattr(server, "_written", None) or not thread.is_alive())
         yield server
     finally:
         server.stop()
@@ -97,19 +96,11 @@ def running(settings: Settings, files: WorkerFiles, udp: socket.socket | None, *
     assert not thread.is_alive()
 
 
-def written(files: WorkerFiles) -> int:
-    """When its ledger was last written; 0 where there is none."""
-    try:
-        return (files.folder / "ledger.json").stat().st_mtime_ns
-    except FileNotFoundError:
-        return 0
-
-
 @contextmanager
 def process(settings: Settings, sockets: Sockets, parent: int) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process, as the gateway starts it, and killed at the end if it still runs."""
     assert sockets.tcp is not None
-    orders = Orders(0, parent, sockets.udp[0].fileno(), sockets.tcp.fileno())
+    orders = Orders(0, parent, "a run", sockets.udp[0].fileno(), sockets.tcp.fileno())
     with subprocess.Popen(
         [sys.executable, "-m", "udp_server.worker", msgspec.json.encode(orders).decode()],
         env={**os.environ, **as_environment(settings)},
@@ -450,7 +441,7 @@ def test_a_broken_schema_at_the_start_ends_a_worker(settings: Settings, sockets:
 
 
 def test_an_unreadable_ledger_is_put_aside(settings: Settings, sockets: Sockets, files: WorkerFiles) -> None:
-    (files.folder / "ledger.json").write_text('{"pid": 1, "lin', "utf-8")
+    files._ledger.write_text('{"pid": 1, "lin', "utf-8")
     send(sockets, GOOD)
     with running(settings, files, sockets.udp[0]):
         await_true(lambda: lines(files)["accepted"] == 1)
@@ -470,7 +461,6 @@ def test_a_state_folder_that_cant_be_written_does_not_stop_it(
         shutil.rmtree(settings.home)
         settings.home.write_text("a file in the way", "utf-8")
         send(sockets, GOOD)
-        await_true(lambda: "the ledger can't be written" in caplog.text)
         await_true(lambda: "the sensors can't be written" in caplog.text)
         await_true(lambda: "the spool can't be written" in caplog.text)
         send(sockets, GOOD)

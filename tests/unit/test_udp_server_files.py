@@ -56,6 +56,8 @@ def test_an_unreadable_ledger_is_put_aside(
 ) -> None:
     (files.folder / "ledger.slots").write_bytes(content)
     assert files.read_ledger() == {}
+    assert not asides(files), "a reader leaves it to the worker, who may just be writing"
+    files.put_aside_what_is_unreadable()
     (aside,) = asides(files)
     assert aside.startswith("ledger.broken-")
     assert (files.folder / aside).read_bytes() == content
@@ -89,6 +91,8 @@ def test_sensors_that_are_half_written_are_not_there_yet(files: WorkerFiles) -> 
 def test_unreadable_sensors_are_put_aside(files: WorkerFiles, content: bytes) -> None:
     (files.folder / "sensors.ndjson").write_bytes(content)
     assert files.read_sensors() == []
+    assert not asides(files)
+    files.put_aside_what_is_unreadable()
     (aside,) = asides(files)
     assert (files.folder / aside).read_bytes() == content
     write_all(files, [sensor(1)])

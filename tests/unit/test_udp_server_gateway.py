@@ -353,7 +353,7 @@ def test_mare_ledger_without_a_gateway_says_what_to_do(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def refused(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gateway]]:
-    """Gateways that can't start, all at once: one of them waits for a port for seconds."""
+    """Gateways that can't start, all at once; one of them waits for a port for seconds, while other tests go on."""
     names = ("port", "state", "folder", "schema", "worker")
     homes = {name: tmp_path_factory.mktemp(name) / "home" for name in names}
     for name, path in (("state", "state"), ("folder", "state/gateway/0"), ("worker", "state/gateway/0/spool")):
@@ -373,39 +373,16 @@ def refused(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "schema": start(homes["schema"], MARE_READING__TOML=str(broken)),
             **{name: start(homes[name]) for name in ("state", "folder", "worker")},
         }
-        for gateway in gateways.values():
-            gateway.await_end()
         yield gateways
 
 
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("home", "A gateway runs already with"),
-        ("port", "is in use, probably by a gateway that runs already"),
-        ("schema", "reading.toml"),
-        ("state", "can't keep its state"),
-        ("folder", "can't keep its state"),
-        ("worker", "Worker 0 of the gateway did not start: its log is above."),
-    ],
-)
-def test_a_gateway_that_cant_start_ends_with_one_sentence(
-    refused: dict[str, Gateway], name: str, sentence: str
-) -> None:
-    gateway = refused[name]
-    log = gateway.log.read_text("utf-8").splitlines()
-    assert gateway.process.returncode == 2
-    assert [line for line in log if line.startswith("mare: ")] == log[-1:]
-    assert sentence in log[-1]
-    # Only a worker's own traceback may be above.
-    assert ("Traceback (most recent call last):" in log) is (name == "worker")
-
-
-def test_a_start_that_failed_leaves_a_ledger_that_can_be_read(refused: dict[str, Gateway]) -> None:
-    content = refused["worker"].report()
-    assert content["stopped"]
-    assert content["lines"]["received"] == 0
-    assert refused["worker"].mare("ledger")[0] == 0
+def test_refused_gateways_disturb_none_that_runs(refused: dict[str, Gateway], shared: Gateway) -> None:
+    before = shared.lines()["accepted"]
+    with buoys(shared, 6000) as some:
+        count = some.send()
+        await_true(lambda: shared.lines()["accepted"] == before + count)
+    assert shared.ledger()["pid"] == shared.process.pid
+    assert len(shared.workers()) == 2
 
 
 @pytest.mark.parametrize("content", ['{"lines": {"received": 1}, "rejected": {}}', '{"pid": 1, "lin', "{}"])
@@ -436,15 +413,6 @@ def test_workers_have_the_settings_of_their_parent_wherever_those_came_from(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert load_settings(env_file=None) == settings
-
-
-def test_refused_gateways_disturb_none_that_runs(refused: dict[str, Gateway], shared: Gateway) -> None:
-    before = shared.lines()["accepted"]
-    with buoys(shared, 6000) as some:
-        count = some.send()
-        await_true(lambda: shared.lines()["accepted"] == before + count)
-    assert shared.ledger()["pid"] == shared.process.pid
-    assert len(shared.workers()) == 2
 
 
 # --- what dies
@@ -545,3 +513,37 @@ def test_with_fewer_workers_the_spool_of_the_others_is_kept_and_counted(tmp_path
         assert "a worker does not end" not in first.log.read_text("utf-8") + second.log.read_text("utf-8")
     assert second.report()["spool"]["messages"] == count
     assert spooled(second.settings) == Counter(some.sent + more.sent)
+
+
+# --- what was refused meanwhile
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("home", "A gateway runs already with"),
+        ("port", "is in use, probably by a gateway that runs already"),
+        ("schema", "reading.toml"),
+        ("state", "can't keep its state"),
+        ("folder", "can't keep its state"),
+        ("worker", "Worker 0 of the gateway did not start: its log is above."),
+    ],
+)
+def test_a_gateway_that_cant_start_ends_with_one_sentence(
+    refused: dict[str, Gateway], name: str, sentence: str
+) -> None:
+    gateway = refused[name]
+    assert gateway.await_end() == 2
+    log = gateway.log.read_text("utf-8").splitlines()
+    assert [line for line in log if line.startswith("mare: ")] == log[-1:]
+    assert sentence in log[-1]
+    # Only a worker's own traceback may be above.
+    assert ("Traceback (most recent call last):" in log) is (name == "worker")
+
+
+def test_a_start_that_failed_leaves_a_ledger_that_can_be_read(refused: dict[str, Gateway]) -> None:
+    refused["worker"].await_end()
+    content = refused["worker"].report()
+    assert content["stopped"]
+    assert content["lines"]["received"] == 0
+    assert refused["worker"].mare("ledger")[0] == 0

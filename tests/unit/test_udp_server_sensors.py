@@ -253,7 +253,7 @@ def test_the_number_of_sensors_is_bounded_and_further_ones_are_counted(
 
 
 def test_what_is_remembered_of_single_readings_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in (("_MOST_IDENTITIES", 100), ("_MOST_REMEMBERED", 20), ("_LEAST_REMEMBERED", 2)):
+    for name, value in (("_MOST_IDENTITIES", 100), ("_MOST_REMEMBERED", 40), ("_LEAST_REMEMBERED", 4)):
         monkeypatch.setattr(tested, name, value)
     world = World()
     for seq in range(200):
@@ -274,8 +274,25 @@ def test_what_is_remembered_of_single_readings_is_bounded(world: World, monkeypa
     assert {oddities(sensor).get("duplicates", 0) for sensor in world.all().values()} == {0, 2}
 
 
+@pytest.mark.parametrize("sensors", range(1, 12))
+def test_what_is_shared_among_any_number_of_sensors_stays_in_pairs(
+    sensors: int, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_MOST_IDENTITIES", 31), ("_MOST_REMEMBERED", 40), ("_LEAST_REMEMBERED", 4)):
+        monkeypatch.setattr(tested, name, value)
+    world = World()
+    for sensor in range(sensors):
+        world.hear(0, sensor=sensor)
+    world.all()
+    for seq in range(1, 50):
+        world.hear(seq, sensor=0)
+    world.hear(49, sensor=0)
+    world.hear(48, sensor=0)
+    assert world.one(0).duplicates == 2
+
+
 def remembered(world: World) -> int:
-    return sum(len(followed.recent) for followed in world.sensors._followed.values())
+    return sum(len(followed.recent) // 2 for followed in world.sensors._followed.values())
 
 
 # --- the survey

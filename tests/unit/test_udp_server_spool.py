@@ -29,14 +29,14 @@ MOST = 64 << 20
 
 
 @contextmanager
-def no_file_longer_than(size: int) -> Iterator[None]:
-    """A real refusal of the kernel, in the middle of a write, that needs no full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+def limited(what: int, most: int) -> Iterator[None]:
+    """Real refusals of the kernel, that need no full disk."""
+    soft, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (most, hard))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        resource.setrlimit(what, (soft, hard))
 
 
 def flip(path: Path, offset: int, bit: int = 1) -> None:
@@ -460,7 +460,7 @@ def test_half_a_write_is_taken_back(
         if not mendable:
             patch.setattr(os, "truncate", FakeFailure(os.truncate))
             patch.setattr(Path, "unlink", FakeFailure(Path.unlink))
-        with no_file_longer_than(before + 50), pytest.raises(OSError, match="too large"):
+        with limited(resource.RLIMIT_FSIZE, before + 50), pytest.raises(OSError, match="too large"):
             spool.append(batch(3))
     expected = [] if fresh else [0, 1, 2]
     assert drained(spool) == expected
@@ -556,6 +556,23 @@ def test_a_head_beyond_what_is_left_hides_nothing_new(tmp_path: Path) -> None:
         spool.append(batch(life * 3))
         shutil.copytree(tmp_path / str(life), tmp_path / str(life + 1))  # as it would be after a kill
         spool.close()
+
+
+def test_without_a_free_descriptor_nothing_is_taken_for_damage(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, MOST, segment_bytes=300)
+    ends = [spool.append(batch(first)) for first in range(0, 30, 3)]
+    with limited(resource.RLIMIT_NOFILE, 0):
+        spool.discard(ends[3])
+        with pytest.raises(OSError, match="Too many open files"):
+            spool.read(ends[3])
+        with pytest.raises(OSError, match="Too many open files"):
+            spool.append(batch(30, padding=1000))
+    assert spool.head == ends[3]
+    assert drained(spool) == list(range(12, 30))
+    spool.append(batch(30, padding=1000))
+    spool.discard(spool.tail)
+    assert (spool.empty, spool.pending_messages) == (True, 0)
+    assert list(tmp_path.glob("*.damaged")) == []
 
 
 def test_no_file_stays_open(tmp_path: Path) -> None:

@@ -278,7 +278,7 @@ def test_what_is_remembered_of_single_readings_is_bounded(world: World, monkeypa
 def test_what_is_shared_among_any_number_of_sensors_stays_in_pairs(
     sensors: int, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in (("_MOST_IDENTITIES", 31), ("_MOST_REMEMBERED", 40), ("_LEAST_REMEMBERED", 4)):
+    for name, value in (("_MOST_IDENTITIES", 31), ("_MOST_REMEMBERED", 40), ("_LEAST_REMEMBERED", 8)):
         monkeypatch.setattr(tested, name, value)
     world = World()
     for sensor in range(sensors):

@@ -28,6 +28,7 @@ from udp_server.events import EventOutlet
 from udp_server.files import WorkerFiles, all_workers
 from udp_server.lagging import Lags
 from udp_server.metrics import MetricsServer
+from udp_server.publish import NEARLY_FULL
 from udp_server.report import summed
 from udp_server.sensors import Sensor, merged
 from udp_server.silence import Watch
@@ -164,8 +165,9 @@ class Gateway:
         return found
 
     def _congested(self) -> bool:
-        spool = self._snapshot.get("spool", {})
-        return bool(spool) and spool["bytes"] > 0.9 * spool["limit_bytes"]
+        """Whether any worker's spool is nearly full: the sum would hide it behind the others."""
+        spools = [files.read_ledger().get("ledger", {}).get("spool") for files in all_workers(self._settings)]
+        return any(spool and spool["bytes"] > NEARLY_FULL * spool["limit_bytes"] for spool in spools)
 
     # --- shutdown
 

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 _RENEW_AFTER = 1.0  # seconds between a producer's failure and the next producer, for its last reports to come in
 _LAST_REPORTS = 1.0  # seconds
 _SPOOL_AGAIN = 1.0  # seconds until a spool that refused is tried again, for what waits in memory
-_NEARLY_FULL = 0.9
+NEARLY_FULL = 0.9
 _COPIES_SHARE = 10  # copies of rejected lines may take a tenth of the readings' memory and disk, beside them
 _LONGEST_DETAIL = 500
 
@@ -155,11 +155,12 @@ class Channel:
 
     def congested(self) -> bool:
         """Whether the spool is nearly full, or does not work: whoever can wait should."""
-        nearly = self._spool.bytes > _NEARLY_FULL * self._most_spooled
+        nearly = self._spool.bytes > NEARLY_FULL * self._most_spooled
         return nearly or monotonic() - self._refused_at < _SPOOL_AGAIN
 
-    def spool_bytes(self) -> int:
-        return self._spool.bytes
+    def spool_bytes(self) -> tuple[int, int]:
+        """How many it holds, and how many at most."""
+        return self._spool.bytes, self._most_spooled
 
     def spooled(self) -> bool:
         return not self._spool.empty

@@ -238,12 +238,13 @@ class Server:
 
     def _gauges(self) -> dict[str, Any]:
         readings, streams = self._publisher.readings, self._streams
+        held, most = readings.spool_bytes()
         return {
             "queue": {"messages": readings.messages, "bytes": readings.bytes},
             "spool": {
                 "messages": self._ledger.readings.in_spool,
-                "bytes": readings.spool_bytes(),
-                "limit_bytes": self._settings.udp.spool_bytes,
+                "bytes": held,
+                "limit_bytes": most,
             },
             "receive_queue_bytes": self._receiver.queued_bytes() if self._receiver else 0,
             "not_followed": self._sensors.not_followed,

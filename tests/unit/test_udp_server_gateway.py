@@ -439,6 +439,18 @@ def test_a_worker_that_is_killed_is_replaced_and_what_waits_in_its_socket_is_not
         assert "a worker died and is started again" in gateway.log.read_text("utf-8")
 
 
+def test_one_worker_whose_spool_is_nearly_full_is_no_health(tmp_path: Path) -> None:
+    small = {"MARE_UDP__SPOOL_BYTES": str(1 << 20), "MARE_UDP__QUEUE_MESSAGES": "100"}
+    with serving(tmp_path / "home", variables=small) as gateway, buoys(gateway, count=1) as only_one:
+        while gateway.web.get("/healthz").status_code == 200:
+            only_one.send(500)
+        health = gateway.web.get("/healthz")
+        assert health.status_code == 503
+        assert "the spool is nearly full" in health.text
+        full = [gateway.worker(number)["ledger"]["spool"]["bytes"] > 900_000 for number in range(2)]
+        assert sorted(full) == [False, True]
+
+
 def test_what_was_accepted_is_in_the_spool_whenever_a_worker_is_killed(tmp_path: Path) -> None:
     with serving(tmp_path / "home") as gateway, buoys(gateway) as some:
         accepted = some.send(3)

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between two looks at what changes slowly
 _LEDGER_SECONDS = 0.05  # what a worker that is killed can forget
 _BUSY_WAIT = 0.002  # seconds for the next datagram while Kafka's word is awaited
+_GATHER = 0.001  # seconds in which a next batch gathers: a turn of the loop costs as much as several datagrams
+_FULL_TURN = 256  # datagrams; who has so many to take in must not rest
 _IDLE_WAIT = 0.1  # and otherwise; a signal is seen no later than that
 _DRAIN_SECONDS = 2.0  # for what the sockets hold at the end, since senders may never stop
 _FLUSH_SECONDS = 3.0  # for Kafka to acknowledge the rest; what is left then is spooled
@@ -113,8 +115,11 @@ class Server:
 
     def _main_loop(self) -> None:
         while not self._stopped:
-            if not self._receive():
+            received = self._receive()
+            if not received:
                 self._wait()
+            elif received < _FULL_TURN:
+                time.sleep(_GATHER)
             self._publisher.poll()
             now = time.monotonic()
             if now >= self._next_ledger:

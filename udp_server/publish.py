@@ -404,7 +404,7 @@ def producer_configuration(settings: Settings) -> dict[str, Any]:
         "enable.gapless.guarantee": True,
         "partitioner": "murmur2_random",  # Java's: every producer puts a sensor into the same partition
         "message.timeout.ms": 0,  # never
-        "linger.ms": 5,
+        "linger.ms": 10,
         "reconnect.backoff.max.ms": 1000,  # not 10 s: Kafka is back when it is back
         "logger": logging.getLogger("udp_server.librdkafka"),
     }

@@ -48,6 +48,7 @@ public final class Documentation {
         tables.put("connector options", options(ElasticsearchSinkDocumentation.options()));
         tables.put("answers", table(List.of("Elasticsearch answers", "the task"), ElasticsearchSinkDocumentation.answers()));
         tables.put("value forms", table(List.of("value", "what it is"), ElasticsearchSinkDocumentation.valueForms()));
+        tables.put("metrics", table(List.of("attribute", "meaning"), ElasticsearchSinkDocumentation.metrics()));
         tables.put("converter options", options(ReadingConverterConfig.definition()));
         tables.put("reasons", table(List.of("code", "why a record is refused"), Arrays.stream(Reason.values())
                 .map(reason -> List.of("`" + reason.code() + "`", reason.description())).toList()));

@@ -21,6 +21,8 @@ public final class ReadingConverter implements Converter, Versioned {
 
     private ReadingSchema schema;
     private ReadingOutput output;
+    /** Null if every record has to be read the long way. */
+    private CanonicalReader canonical;
 
     @Override
     public void configure(Map<String, ?> properties, boolean isKey) {
@@ -30,12 +32,17 @@ public final class ReadingConverter implements Converter, Versioned {
         ReadingConverterConfig config = new ReadingConverterConfig(properties);
         this.schema = config.schema();
         this.output = config.output();
+        this.canonical = output == ReadingOutput.JSON ? CanonicalReader.of(schema) : null;
     }
 
     @Override
     public SchemaAndValue toConnectData(String topic, byte[] value) {
         if (value == null) {
             throw Reason.NULL_VALUE.because("the record has no value, and a reading can't be deleted that way");
+        }
+        CheckedJson checked = canonical == null ? null : canonical.read(value);
+        if (checked != null) {
+            return new SchemaAndValue(null, checked);
         }
         Rewrites text = new Rewrites(value);
         try (StrictJson json = new StrictJson(value, MAX_DEPTH)) {

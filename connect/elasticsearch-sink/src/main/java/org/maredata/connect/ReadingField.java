@@ -62,15 +62,32 @@ final class ReadingField {
         return kind.read(json, this, rewrites);
     }
 
+    FieldKind kind() {
+        return kind;
+    }
+
+    /** The longest text, in characters. */
+    int maxLength() {
+        return maxLength;
+    }
+
+    boolean holds(long value) {
+        return value >= leastInteger && value <= mostInteger;
+    }
+
+    /** As doubles, like every other program that reads the record: -273.150000000000000001 is the limit itself. */
+    boolean holds(double value) {
+        return value >= leastNumber && value <= mostNumber;
+    }
+
     void requireWithinLimits(long value) {
-        if (value < leastInteger || value > mostInteger) {
+        if (!holds(value)) {
             throw outOfLimits(Long.toString(value));
         }
     }
 
     void requireWithinLimits(double value) {
-        // As doubles, like every other program that reads the record: -273.150000000000000001 is the limit itself.
-        if (value < leastNumber || value > mostNumber) {
+        if (!holds(value)) {
             throw outOfLimits(Double.toString(value));
         }
     }

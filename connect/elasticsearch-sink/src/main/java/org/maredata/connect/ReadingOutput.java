@@ -14,11 +14,12 @@ enum ReadingOutput {
             return new SchemaAndValue(reading.schema(), reading);
         }
     },
-    JSON("the record's own text without a schema, for a sink that stores documents; timestamps are put into the "
-            + "canonical form, line breaks become spaces, unknown fields stay") {
+    JSON("the record's own text without a schema, for this plugin's Elasticsearch sink (to another, it is an object whose "
+            + "toString() is the text); timestamps are put into the canonical form, line breaks become spaces, unknown "
+            + "fields stay") {
         @Override
         SchemaAndValue of(Struct reading, Rewrites text) {
-            return new SchemaAndValue(null, text.apply());
+            return new SchemaAndValue(null, new CheckedJson(text.apply(), null, null));
         }
     };
 

@@ -4,7 +4,7 @@ import com.fasterxml.jackson.core.JsonToken;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.apache.kafka.common.config.ConfigException;
@@ -20,7 +20,7 @@ final class ReadingSchema {
 
     private final Schema schema;
     private final String path;
-    private final Map<String, ReadingField> fields = new HashMap<>();
+    private final Map<String, ReadingField> fields = new LinkedHashMap<>();
     private final List<ReadingField> required = new ArrayList<>();
 
     /** @param path what stands before the names of the fields in a message; empty for the reading itself */
@@ -53,6 +53,10 @@ final class ReadingSchema {
 
     Schema schema() {
         return schema;
+    }
+
+    List<ReadingField> fields() {
+        return List.copyOf(fields.values());
     }
 
     /** Reads from behind the object's opening brace to its closing one. */

@@ -30,8 +30,8 @@ final class Rewrites {
     }
 
     /** The whole text. Valid JSON has line breaks only between its tokens, where a space means the same. */
-    String apply() {
-        byte[] text = original;
+    byte[] apply() {
+        byte[] text = original.clone();
         if (!rewrites.isEmpty()) {
             ByteArrayOutputStream pieces = new ByteArrayOutputStream(original.length + 16 * rewrites.size());
             int done = 0;
@@ -43,6 +43,11 @@ final class Rewrites {
             pieces.write(original, done, original.length - done);
             text = pieces.toByteArray();
         }
-        return new String(text, StandardCharsets.UTF_8).replace('\n', ' ').replace('\r', ' ');
+        for (int i = 0; i < text.length; i++) {
+            if (text[i] == '\n' || text[i] == '\r') {
+                text[i] = ' ';
+            }
+        }
+        return text;
     }
 }

@@ -18,6 +18,11 @@ public final class Timestamps {
 
     /** Not {@link #INVALID}: -1 is a second of 1969, which an offset west of Greenwich makes valid. */
     private static final long NO_SECONDS = Long.MIN_VALUE;
+    /** How many characters {@link #canonical} has. */
+    static final int CANONICAL_LENGTH = "YYYY-MM-DD HH:MM:SS.ffffff".length();
+
+    private static final int[] DAYS_BEFORE_MONTH = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365};
+    private static final int LAST_YEAR = 2262;
     private static final int SECONDS_LENGTH = "YYYY-MM-DD HH:MM:SS".length();
     private static final int MAX_OFFSET_MINUTES = 18 * 60;
     private static final int MAX_FRACTION_DIGITS = 9;
@@ -58,6 +63,36 @@ public final class Timestamps {
         }
         long instant = (seconds - offset * 60L) * 1_000_000 + micros;
         return instant < 0 || instant > LAST ? INVALID : instant;
+    }
+
+    /**
+     * The instant in microseconds since 1970 of a text that is written exactly as {@link #canonical} writes it, or
+     * {@link #INVALID}. The text must have {@link #CANONICAL_LENGTH} bytes from {@code at} on.
+     */
+    static long canonicalMicros(byte[] text, int at) {
+        int year = number(text, at, 4);
+        int month = number(text, at + 5, 2);
+        int day = number(text, at + 8, 2);
+        int hour = number(text, at + 11, 2);
+        int minute = number(text, at + 14, 2);
+        int second = number(text, at + 17, 2);
+        int micros = number(text, at + 20, 6);
+        boolean form = text[at + 4] == '-' && text[at + 7] == '-' && text[at + 10] == ' ' && text[at + 13] == ':'
+                && text[at + 16] == ':' && text[at + 19] == '.';
+        // A part that isn't a number is negative.
+        if (!form || (hour | minute | second | micros) < 0 || hour > 23 || minute > 59 || second > 59
+                || year < 1970 || year > LAST_YEAR || month < 1 || month > 12) {
+            return INVALID;
+        }
+        boolean leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        int length = DAYS_BEFORE_MONTH[month] - DAYS_BEFORE_MONTH[month - 1] + (leap && month == 2 ? 1 : 0);
+        if (day < 1 || day > length) {
+            return INVALID;
+        }
+        int leapDays = (year - 1969) / 4 - (year - 1901) / 100 + (year - 1601) / 400 + (leap && month > 2 ? 1 : 0);
+        long days = 365L * (year - 1970) + leapDays + DAYS_BEFORE_MONTH[month - 1] + day - 1;
+        long instant = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + micros;
+        return instant > LAST ? INVALID : instant;
     }
 
     /** {@code YYYY-MM-DD HH:MM:SS.ffffff} in UTC. */
@@ -128,6 +163,19 @@ public final class Timestamps {
                 return -1;
             }
             number = number * 10 + c - '0';
+        }
+        return number;
+    }
+
+    /** The number in {@code count} ASCII digits, or one below 0. */
+    private static int number(byte[] text, int from, int count) {
+        int number = 0;
+        for (int i = from; i < from + count; i++) {
+            int digit = text[i] - '0';
+            if (digit < 0 || digit > 9) {
+                return -1;
+            }
+            number = number * 10 + digit;
         }
         return number;
     }

@@ -65,6 +65,13 @@ enum Answer {
             return status == 400 && !type.isEmpty();
         }
     },
+    NOT_CREATED(Treatment.RETRY, "the same for a document whose index isn't there (asked for with HEAD): it couldn't be "
+            + "created, for whatever reason") {
+        @Override
+        boolean fits(int status, String type, String reason) {
+            return false;
+        }
+    },
     TOO_SLOW(Treatment.RETRY_SMALLER, "no answer within `request.timeout.ms`") {
         @Override
         boolean fits(int status, String type, String reason) {
@@ -104,6 +111,9 @@ enum Answer {
         }
     }
 
+    private static final Set<String> ABOUT_THE_DOCUMENT = Set.of("document_parsing_exception",
+            "strict_dynamic_mapping_exception", "invalid_index_name_exception");
+
     private final Treatment treatment;
     private final String description;
 
@@ -120,6 +130,11 @@ enum Answer {
 
     String description() {
         return description;
+    }
+
+    /** True if an error of that type is about the document itself, so that its index needn't be asked for. */
+    static boolean isAboutTheDocument(String type) {
+        return ABOUT_THE_DOCUMENT.contains(type);
     }
 
     /**

@@ -1,12 +1,19 @@
 package org.maredata.connect.elasticsearch;
 
-import java.io.ByteArrayOutputStream;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.net.URLEncoder;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 import org.apache.http.entity.ContentType;
 import org.apache.http.nio.entity.NByteArrayEntity;
@@ -17,13 +24,23 @@ import org.elasticsearch.client.ResponseException;
 import org.elasticsearch.client.ResponseListener;
 import org.elasticsearch.client.RestClient;
 
-/** Sends bulks without ever holding up its caller. */
+/** Sends bulks, several at a time if asked to, without ever holding up its caller. */
 final class BulkClient implements AutoCloseable {
+    /** Whether an index is there, as far as it could be found out. */
+    private enum Index {
+        THERE, MISSING,
+        /** The user may not ask: then a refusal is taken as it stands. */
+        SECRET,
+        UNKNOWN
+    }
+
     private static final ContentType NDJSON = ContentType.create("application/x-ndjson");
+    private static final ObjectMapper MAPPER = new ObjectMapper();
     /** How long closing may take, in milliseconds. */
     private static final long CLOSE_MS = 1000;
 
     private final Supplier<RestClient> connect;
+    private final Semaphore answers = new Semaphore(0);
     /** A host name is looked up by the thread that sends, and with a broken DNS that can take many seconds. */
     private final ExecutorService sender;
     private volatile RestClient client;
@@ -35,18 +52,30 @@ final class BulkClient implements AutoCloseable {
         this.sender = Executors.newSingleThreadExecutor(work -> daemon(work, "bulk-sender"));
     }
 
-    /** The future is completed with a reply in any case, on another thread. */
-    CompletableFuture<BulkReply> send(List<Document> documents) {
+    /** The future is completed with a reply in any case, on another thread. The bulk must not change until then. */
+    CompletableFuture<BulkReply> send(Bulk bulk) {
         CompletableFuture<BulkReply> reply = new CompletableFuture<>();
+        reply.whenComplete((r, e) -> answers.release());
         sender.execute(() -> {
             try {
-                request(documents, reply);
+                request(bulk, reply);
             } catch (RuntimeException | Error e) {
                 // An Error too: a future that nobody completes would hold the records for ever.
                 reply.complete(BulkReply.noAnswer(e));
             }
         });
         return reply;
+    }
+
+    /** Waits until some bulk has been answered since the last call, or for that long. */
+    void awaitAnswer(long ms) {
+        try {
+            if (answers.tryAcquire(ms, TimeUnit.MILLISECONDS)) {
+                answers.drainPermits();
+            }
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
     }
 
     @Override
@@ -62,29 +91,97 @@ final class BulkClient implements AutoCloseable {
         }
     }
 
-    private void request(List<Document> documents, CompletableFuture<BulkReply> reply) {
+    private void request(Bulk bulk, CompletableFuture<BulkReply> reply) {
         if (!client.isRunning()) {
             // Its I/O thread ends at an Error (out of memory, say), and then it refuses every request.
             close(client);
             client = connect.get();
         }
-        ByteArrayOutputStream body = new ByteArrayOutputStream(documents.stream().mapToInt(Document::size).sum());
-        documents.forEach(document -> document.writeTo(body));
         Request request = new Request("POST", "/_bulk");
         request.addParameter("filter_path", BulkReply.FILTER);
-        request.setEntity(new NByteArrayEntity(body.toByteArray(), NDJSON));
+        request.setEntity(new NByteArrayEntity(bulk.body().array(), 0, bulk.bytes(), NDJSON));
         client.performRequestAsync(request, new ResponseListener() {
             @Override
             public void onSuccess(Response response) {
-                reply.complete(read(response, documents.size()));
+                confirm(bulk, read(response, bulk.count()), reply);
             }
 
             @Override
             public void onFailure(Exception e) {
-                reply.complete(e instanceof ResponseException refused ? read(refused.getResponse(), documents.size())
+                reply.complete(e instanceof ResponseException refused ? read(refused.getResponse(), bulk.count())
                         : BulkReply.noAnswer(e));
             }
         });
+    }
+
+    /**
+     * Elasticsearch says that an index couldn't be created in the way in which it refuses a document. Such a document
+     * is no dead letter, so where the error could mean either, the index is asked for before the reply is handed on.
+     */
+    private void confirm(Bulk bulk, BulkReply answered, CompletableFuture<BulkReply> reply) {
+        Map<String, CompletableFuture<Index>> indices = new HashMap<>();
+        try {
+            for (int i = 0; i < answered.items().size(); i++) {
+                if (answered.items().get(i).dependsOnTheIndex()) {
+                    indices.computeIfAbsent(indexName(bulk, i), this::find);
+                }
+            }
+        } catch (RuntimeException e) {
+            reply.complete(BulkReply.noAnswer(e));
+            return;
+        }
+        if (indices.isEmpty()) {
+            reply.complete(answered);
+            return;
+        }
+        CompletableFuture.allOf(indices.values().toArray(CompletableFuture[]::new)).whenComplete((done, e) -> {
+            List<BulkReply.Item> items = new ArrayList<>(answered.items());
+            for (int i = 0; i < items.size(); i++) {
+                BulkReply.Item item = items.get(i);
+                if (item.dependsOnTheIndex()) {
+                    Index index = indices.get(indexName(bulk, i)).join();
+                    if (index == Index.MISSING || index == Index.UNKNOWN) {
+                        items.set(i, new BulkReply.Item(Answer.NOT_CREATED, item.type(), item.explanation()));
+                    }
+                }
+            }
+            reply.complete(new BulkReply(answered.whole(), answered.explanation(), items));
+        });
+    }
+
+    private CompletableFuture<Index> find(String name) {
+        CompletableFuture<Index> found = new CompletableFuture<>();
+        Request request = new Request("HEAD", "/" + URLEncoder.encode(name, StandardCharsets.UTF_8));
+        client.performRequestAsync(request, new ResponseListener() {
+            @Override
+            public void onSuccess(Response response) {
+                found.complete(index(response));
+            }
+
+            @Override
+            public void onFailure(Exception e) {
+                found.complete(e instanceof ResponseException refused ? index(refused.getResponse()) : Index.UNKNOWN);
+            }
+        });
+        return found;
+    }
+
+    private static Index index(Response response) {
+        int status = response.getStatusLine().getStatusCode();
+        return switch (status) {
+            case 200 -> Index.THERE;
+            case 404 -> Index.MISSING;
+            case 400, 401, 403 -> Index.SECRET;
+            default -> Index.UNKNOWN;
+        };
+    }
+
+    private static String indexName(Bulk bulk, int document) {
+        try {
+            return MAPPER.readTree(bulk.action(document)).iterator().next().path("_index").asText();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     private static BulkReply read(Response response, int documents) {

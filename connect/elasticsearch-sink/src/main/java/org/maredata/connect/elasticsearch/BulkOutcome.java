@@ -1,40 +1,44 @@
 package org.maredata.connect.elasticsearch;
 
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
 
-/** What a reply means for each document of its bulk. */
+/** What a reply means for each document of its bulk. Those that are neither refused nor sent again are settled. */
 final class BulkOutcome {
     /** A document that Elasticsearch won't take, and what it said. */
-    record Refusal(Document document, String explanation) {
+    record Refusal(OffsetTracker.Position position, String explanation) {
     }
 
-    private final List<Document> settled = new ArrayList<>();
-    private final List<Document> again = new ArrayList<>();
+    private final BitSet again = new BitSet();
+    private final BitSet unsettled = new BitSet();
     private final List<Refusal> refused = new ArrayList<>();
     private boolean split;
     private Answer trouble = Answer.STORED;
     private String explanation = "";
 
-    BulkOutcome(List<Document> documents, BulkReply reply) {
-        if (reply.items().isEmpty()) {
-            wholeAnswered(documents, reply);
-        } else {
-            itemsAnswered(documents, reply.items());
+    BulkOutcome(Bulk bulk, BulkReply reply) {
+        if (reply.whole() != Answer.STORED) {
+            wholeAnswered(bulk, reply);
+        } else if (!reply.items().isEmpty()) {
+            itemsAnswered(bulk, reply.items());
         }
     }
 
-    /** Those that are in Elasticsearch, or have been overwritten there by a later one of the same bulk. */
-    List<Document> settled() {
-        return settled;
+    /** True for one that is in Elasticsearch, or has been overwritten there by a later one of the same bulk. */
+    boolean isSettled(int document) {
+        return !unsettled.get(document);
     }
 
-    /** Those to be sent again, in their order. */
-    List<Document> again() {
-        return again;
+    boolean isSentAgain(int document) {
+        return again.get(document);
+    }
+
+    int sentAgain() {
+        return again.cardinality();
     }
 
     List<Refusal> refused() {
@@ -55,44 +59,47 @@ final class BulkOutcome {
         return explanation;
     }
 
-    private void wholeAnswered(List<Document> documents, BulkReply reply) {
+    private void wholeAnswered(Bulk bulk, BulkReply reply) {
         Answer.Treatment treatment = reply.whole().treatment();
+        unsettled.set(0, bulk.count());
         if (treatment == Answer.Treatment.RETRY || treatment == Answer.Treatment.RETRY_SMALLER) {
             sendAgain(reply.whole(), reply.explanation());
-            again.addAll(documents);
+            again.set(0, bulk.count());
             split = treatment == Answer.Treatment.RETRY_SMALLER;
-        } else if (documents.size() == 1) {
-            refused.add(new Refusal(documents.get(0), reply.explanation()));
+        } else if (bulk.count() == 1) {
+            refused.add(new Refusal(bulk.position(0), reply.explanation()));
         } else {
             split = true;
-            again.addAll(documents);
+            again.set(0, bulk.count());
         }
     }
 
-    private void itemsAnswered(List<Document> documents, List<BulkReply.Item> items) {
+    private void itemsAnswered(Bulk bulk, List<BulkReply.Item> items) {
         // From the back, so that it is known whether a later document has already replaced one that failed:
         // sending that one again would put the older content in place of the newer.
-        Set<Document.Target> storedLater = new HashSet<>();
+        Set<String> storedLater = new HashSet<>();
+        boolean anyAgain = items.stream().anyMatch(item -> item.answer().treatment() == Answer.Treatment.RETRY);
         for (int i = items.size() - 1; i >= 0; i--) {
-            Document document = documents.get(i);
             BulkReply.Item item = items.get(i);
             switch (item.answer().treatment()) {
                 case DONE -> {
-                    storedLater.add(document.target());
-                    settled.add(document);
-                }
-                case RETRY, RETRY_SMALLER -> {
-                    if (storedLater.contains(document.target())) {
-                        settled.add(document);
-                    } else {
-                        sendAgain(item.answer(), item.explanation());
-                        again.add(document);
+                    if (anyAgain) {
+                        storedLater.add(bulk.target(i));
                     }
                 }
-                case SPLIT, REFUSE -> refused.add(new Refusal(document, item.explanation()));
+                case RETRY, RETRY_SMALLER -> {
+                    if (!storedLater.contains(bulk.target(i))) {
+                        sendAgain(item.answer(), item.explanation());
+                        again.set(i);
+                        unsettled.set(i);
+                    }
+                }
+                case SPLIT, REFUSE -> {
+                    refused.add(new Refusal(bulk.position(i), item.explanation()));
+                    unsettled.set(i);
+                }
             }
         }
-        Collections.reverse(again);
         Collections.reverse(refused);
     }
 

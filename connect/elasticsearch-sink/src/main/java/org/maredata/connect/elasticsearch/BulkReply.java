@@ -4,8 +4,11 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.net.SocketTimeoutException;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Map;
 import org.apache.http.conn.ConnectTimeoutException;
 
 /**
@@ -13,16 +16,25 @@ import org.apache.http.conn.ConnectTimeoutException;
  *
  * @param whole the answer to the request; only if it is STORED there are items
  * @param explanation what to tell a person about it
- * @param items the answer to each document, in the order of the request
+ * @param items the answer to each document, in the order of the request; none if every document is stored
  */
 record BulkReply(Answer whole, String explanation, List<Item> items) {
     /** The answer to one document, and Elasticsearch's type and reason if there is an error. */
-    record Item(Answer answer, String explanation) {
+    record Item(Answer answer, String type, String explanation) {
+        private static final Item STORED = new Item(Answer.STORED, "", "");
+
+        /** True if it is a refusal only in case that the document's index exists. */
+        boolean dependsOnTheIndex() {
+            return answer == Answer.REFUSED && !Answer.isAboutTheDocument(type);
+        }
     }
 
     /** What of Elasticsearch's answer is read; it leaves out the rest, which would be most of it. */
     static final String FILTER = "errors,error,status,items.*.status,items.*.error";
 
+    private static final BulkReply ALL_STORED = new BulkReply(Answer.STORED, "", List.of());
+    private static final byte[] NO_ERRORS = "{\"errors\":false".getBytes(StandardCharsets.US_ASCII);
+    private static final byte[] END = "]}".getBytes(StandardCharsets.US_ASCII);
     private static final ObjectMapper MAPPER = new ObjectMapper();
     private static final int LONGEST_EXPLANATION = 2000;
 
@@ -34,6 +46,9 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
 
     /** @param documents how many were sent */
     static BulkReply of(int status, byte[] body, int documents) {
+        if (status == 200 && saysAllStored(body, documents)) {
+            return ALL_STORED;
+        }
         JsonNode reply;
         try {
             reply = MAPPER.readTree(body);
@@ -50,11 +65,8 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
         List<Item> items = new ArrayList<>(documents);
         for (JsonNode action : reply.path("items")) {
             // One entry, named by the action.
-            for (JsonNode item : action) {
-                JsonNode itemError = item.path("error");
-                String itemExplanation = explain(itemError);
-                items.add(new Item(Answer.of(item.path("status").asInt(), itemError.path("type").asText(),
-                        itemExplanation), itemExplanation));
+            for (Map.Entry<String, JsonNode> item : action.properties()) {
+                items.add(item(item.getKey(), item.getValue()));
             }
         }
         if (items.size() != documents) {
@@ -62,6 +74,31 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
                     + " of " + documents + " documents", List.of());
         }
         return new BulkReply(whole, explanation, items);
+    }
+
+    private static Item item(String action, JsonNode item) {
+        JsonNode error = item.path("error");
+        int status = item.path("status").asInt();
+        if (error.isMissingNode() && (status >= 200 && status < 300 || action.equals("delete") && status == 404)) {
+            // What is to be deleted and isn't there is as good as deleted.
+            return Item.STORED;
+        }
+        String explanation = explain(error);
+        return new Item(Answer.of(status, error.path("type").asText(), explanation), error.path("type").asText(), explanation);
+    }
+
+    /** True if it is certain without reading it as JSON: each document's answer is two objects, the whole one more. */
+    private static boolean saysAllStored(byte[] body, int documents) {
+        if (body.length < NO_ERRORS.length + END.length
+                || !Arrays.equals(body, 0, NO_ERRORS.length, NO_ERRORS, 0, NO_ERRORS.length)
+                || !Arrays.equals(body, body.length - END.length, body.length, END, 0, END.length)) {
+            return false;
+        }
+        int objects = 0;
+        for (byte b : body) {
+            objects += b == '{' ? 1 : 0;
+        }
+        return objects == 2 * documents + 1;
     }
 
     private static String explain(JsonNode error) {

@@ -1,22 +1,21 @@
 package org.maredata.connect.elasticsearch;
 
-import java.util.HashMap;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.function.LongSupplier;
+import java.util.stream.Collectors;
 
-/** Lets one warning of a kind through in a minute, and says with the next how many there would have been. */
+/** Makes one line in the log a minute of any number of warnings: the last one, and how many of each kind there were. */
 final class Complaints {
     private static final long MINUTE = 60_000_000_000L;
 
-    private static final class Kind {
-        private long last;
-        private int silenced;
-    }
-
     private final Consumer<String> log;
     private final LongSupplier nanoTime;
-    private final Map<String, Kind> kinds = new HashMap<>();
+    private final Map<String, Integer> silenced = new TreeMap<>();
+    private String latest;
+    private boolean anyLogged;
+    private long lastLogged;
 
     /** @param nanoTime a clock like System.nanoTime */
     Complaints(Consumer<String> log, LongSupplier nanoTime) {
@@ -24,17 +23,23 @@ final class Complaints {
         this.nanoTime = nanoTime;
     }
 
-    void warn(String name, String message) {
-        long now = nanoTime.getAsLong();
-        Kind kind = kinds.get(name);
-        if (kind != null && now - kind.last < MINUTE) {
-            kind.silenced++;
+    void warn(String kind, String message) {
+        latest = message;
+        silenced.merge(kind, 1, Integer::sum);
+        flush();
+    }
+
+    /** To be called now and then: logs what was held back, once its minute is over. */
+    void flush() {
+        if (latest == null || anyLogged && nanoTime.getAsLong() - lastLogged < MINUTE) {
             return;
         }
-        int silenced = kind == null ? 0 : kind.silenced;
-        log.accept(silenced == 0 ? message : message + " (and " + silenced + " more like it before)");
-        Kind fresh = new Kind();
-        fresh.last = now;
-        kinds.put(name, fresh);
+        boolean alone = silenced.values().stream().mapToInt(Integer::intValue).sum() == 1;
+        log.accept(alone ? latest : latest + " (the last of these since the line before: " + silenced.entrySet().stream()
+                .map(kind -> kind.getValue() + " " + kind.getKey()).collect(Collectors.joining(", ")) + ")");
+        silenced.clear();
+        latest = null;
+        anyLogged = true;
+        lastLogged = nanoTime.getAsLong();
     }
 }

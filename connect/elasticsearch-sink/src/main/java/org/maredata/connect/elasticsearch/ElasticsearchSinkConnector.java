@@ -1,8 +1,10 @@
 package org.maredata.connect.elasticsearch;
 
-import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
+import java.util.stream.IntStream;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.Config;
 import org.apache.kafka.common.config.ConfigDef;
@@ -14,6 +16,9 @@ import org.maredata.connect.Version;
 
 /** Stores the records of Kafka topics as documents in Elasticsearch. All work is done by the task. */
 public final class ElasticsearchSinkConnector extends SinkConnector {
+    /** Tells each task which one it is, for its metrics; no option. */
+    static final String TASK_NUMBER = "task.number";
+
     private Map<String, String> properties;
 
     @Override
@@ -29,7 +34,11 @@ public final class ElasticsearchSinkConnector extends SinkConnector {
 
     @Override
     public List<Map<String, String>> taskConfigs(int maxTasks) {
-        return Collections.nCopies(maxTasks, properties);
+        return IntStream.range(0, maxTasks).mapToObj(number -> {
+            Map<String, String> task = new HashMap<>(properties);
+            task.put(TASK_NUMBER, String.valueOf(number));
+            return task;
+        }).toList();
     }
 
     @Override
@@ -38,7 +47,11 @@ public final class ElasticsearchSinkConnector extends SinkConnector {
         boolean eachIsValid = config.configValues().stream().allMatch(value -> value.errorMessages().isEmpty());
         if (eachIsValid) {
             try {
-                new ElasticsearchSinkConfig(properties);
+                ElasticsearchSinkConfig options = new ElasticsearchSinkConfig(properties);
+                if (options.isToBeChecked()) {
+                    ConnectionCheck.of(options).ifPresent(complaint ->
+                            complain(config, complaint.options()::contains, complaint.sentence()));
+                }
             } catch (ConfigException e) {
                 // About options that don't fit together; a form shows it at the first of them.
                 ConfigValue first = config.configValues().stream()
@@ -68,5 +81,10 @@ public final class ElasticsearchSinkConnector extends SinkConnector {
     @Override
     public String version() {
         return Version.text();
+    }
+
+    private static void complain(Config config, Predicate<String> about, String sentence) {
+        config.configValues().stream().filter(value -> about.test(value.name()))
+                .forEach(value -> value.addErrorMessage(sentence));
     }
 }

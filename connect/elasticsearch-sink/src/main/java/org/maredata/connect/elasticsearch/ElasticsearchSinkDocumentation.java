@@ -19,6 +19,11 @@ public final class ElasticsearchSinkDocumentation {
                 .map(answer -> List.of(answer.description(), answer.treatment().description())).toList();
     }
 
+    public static List<List<String>> metrics() {
+        return Arrays.stream(Metric.values()).map(metric -> List.of("`" + metric.attribute() + "`", metric.description()))
+                .toList();
+    }
+
     public static List<List<String>> valueForms() {
         return Arrays.stream(ValueForm.values())
                 .map(form -> List.of(form.name().toLowerCase(java.util.Locale.ROOT), form.description())).toList();

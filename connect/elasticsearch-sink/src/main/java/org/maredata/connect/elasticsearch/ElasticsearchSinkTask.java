@@ -14,19 +14,16 @@ import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
 /**
- * Moves records to Elasticsearch, one bulk at a time, without holding up the worker. Everything but the HTTP
- * request itself happens on the worker's thread, a step with each call of {@link #put}, which the worker also
- * makes when there are no records.
- *
- * <p>Documents are sent in the order of delivery, and what has to be sent again goes first, so that of two
- * records with one id the later one stays.
+ * Moves records to Elasticsearch, a bulk at a time in each of a few {@link Lane lanes}, without holding up the worker.
+ * Everything but the HTTP requests themselves happens on the worker's thread, a step with each call of {@link #put},
+ * which the worker also makes when there are no records.
  */
 public final class ElasticsearchSinkTask extends SinkTask {
     /** How many full bulks of bytes a task may hold. */
     static final int BUFFERED_BULKS = 8;
 
     private static final Logger LOG = LoggerFactory.getLogger(ElasticsearchSinkTask.class);
-    /** The longest that put() waits when it can't hold more, and that close() waits for the last answer. */
+    /** The longest that put() waits when it can't hold more, and that close() waits for the last answers. */
     private static final long SHORT_WAIT_MS = 200;
     private static final long CLOSE_WAIT_MS = 1000;
     /** How soon put() is to be called again while there is something to do. */
@@ -35,11 +32,10 @@ public final class ElasticsearchSinkTask extends SinkTask {
     private final Complaints complaints = new Complaints(LOG::warn, System::nanoTime);
     private final OffsetTracker tracker = new OffsetTracker();
     private DeadLetters deadLetters;
-    private DocumentReader reader;
-    private BulkQueue queue;
-    private RetryPolicy retry;
+    private DocumentWriter writer;
+    private List<Lane> lanes;
+    private SinkMetrics metrics;
     private BulkClient client;
-    private InFlightBulk inFlight;
     private int maxBuffered;
     private long maxBufferedBytes;
     private boolean paused;
@@ -49,12 +45,13 @@ public final class ElasticsearchSinkTask extends SinkTask {
     public void start(Map<String, String> properties) {
         ElasticsearchSinkConfig config = new ElasticsearchSinkConfig(properties);
         deadLetters = new DeadLetters(context.errantRecordReporter(), tracker);
-        reader = config.documentReader();
-        queue = config.queue();
-        retry = config.retryPolicy();
+        writer = config.documentWriter();
+        lanes = config.lanes();
         maxBuffered = config.getInt(ElasticsearchSinkConfig.MAX_BUFFERED);
         maxBufferedBytes = (long) BUFFERED_BULKS * config.getInt(ElasticsearchSinkConfig.BATCH_BYTES);
         client = new BulkClient(config::connect);
+        metrics = new SinkMetrics(properties.getOrDefault("name", ""),
+                properties.getOrDefault(ElasticsearchSinkConnector.TASK_NUMBER, "0"));
     }
 
     @Override
@@ -67,20 +64,17 @@ public final class ElasticsearchSinkTask extends SinkTask {
     /** Takes the records, and does what can be done without waiting, or waits very shortly if it holds too many. */
     @Override
     public void put(Collection<SinkRecord> records) {
-        records.forEach(this::accept);
-        step();
-        if (isFull() && inFlight != null) {
-            inFlight.await(SHORT_WAIT_MS);
-            step();
+        for (SinkRecord record : records) {
+            accept(record);
         }
+        step();
+        waitForRoom();
         if (failure != null) {
             throw failure;
         }
         pauseOrResume();
         if (tracker.unsettled() > 0) {
-            // With nothing under way and nothing to confirm, the end of the wait is all there is to come back for.
-            boolean onlyWaiting = inFlight == null && deadLetters.areConfirmed();
-            context.timeout(onlyWaiting ? Math.max(STEP_MS, retry.waitMs()) : STEP_MS);
+            context.timeout(msToNextStep());
         }
     }
 
@@ -93,17 +87,21 @@ public final class ElasticsearchSinkTask extends SinkTask {
     @Override
     public void close(Collection<TopicPartition> partitions) {
         // A bulk that is still under way may arrive after the next owner's; waiting a little makes that rare.
-        if (inFlight != null) {
-            inFlight.await(CLOSE_WAIT_MS);
+        long end = System.nanoTime() + CLOSE_WAIT_MS * 1_000_000;
+        while (lanes.stream().anyMatch(lane -> lane.isUnderWay() && !lane.isAnswered()) && System.nanoTime() < end) {
+            client.awaitAnswer(Math.max(1, (end - System.nanoTime()) / 1_000_000));
         }
         tracker.drop(partitions);
-        queue.dropLost();
+        lanes.forEach(Lane::dropLost);
     }
 
     @Override
     public void stop() {
         if (client != null) {
             client.close();
+        }
+        if (metrics != null) {
+            metrics.close();
         }
     }
 
@@ -115,72 +113,116 @@ public final class ElasticsearchSinkTask extends SinkTask {
     private void accept(SinkRecord record) {
         OffsetTracker.Position position = tracker.add(record);
         try {
-            queue.add(reader.read(record, position));
+            writer.write(record, position, (idHash, bytes) -> lanes.get(Math.floorMod(idHash, lanes.size())).open(bytes));
         } catch (DataException e) {
-            refuse(record, position, e);
+            refuse(position, e);
         }
     }
 
     /** Goes on as far as possible without waiting. */
     private void step() {
         try {
-            if (inFlight != null && inFlight.isAnswered()) {
-                InFlightBulk answered = inFlight;
-                inFlight = null;
-                finish(answered);
+            boolean full = isFull();
+            for (Lane lane : lanes) {
+                if (lane.isAnswered()) {
+                    finish(lane);
+                }
+                Bulk bulk = failure == null ? lane.next(full) : null;
+                if (bulk != null) {
+                    lane.sent(bulk, client.send(bulk));
+                }
             }
             deadLetters.settle();
-            if (inFlight == null && failure == null && !queue.isEmpty() && retry.isDue()) {
-                List<Document> bulk = queue.take();
-                inFlight = new InFlightBulk(bulk, client.send(bulk));
-            }
         } catch (ConnectException e) {
             // Thrown by put(): from preCommit() it would only make the worker read the records again.
             failure = e;
         }
+        metrics.state((int) lanes.stream().filter(Lane::isUnderWay).count(), tracker.unsettled(), tracker.oldest());
+        complaints.flush();
     }
 
-    private void finish(InFlightBulk bulk) {
-        BulkOutcome outcome = bulk.outcome();
-        outcome.settled().forEach(document -> tracker.settle(document.position()));
-        queue.putBack(outcome.again().stream().filter(document -> !document.position().isLost()).toList());
-        if (outcome.mustSplit()) {
-            queue.halve(bulk.documents().size());
-        } else if (outcome.trouble() == Answer.STORED) {
-            queue.grow();
+    private void finish(Lane lane) {
+        Bulk bulk = lane.answered();
+        BulkOutcome outcome = new BulkOutcome(bulk, lane.reply());
+        int sent = bulk.count();
+        int settled = 0;
+        for (int i = 0; i < sent; i++) {
+            if (outcome.isSettled(i)) {
+                tracker.settle(bulk.position(i));
+                settled++;
+            }
         }
-        if (outcome.trouble() == Answer.STORED) {
-            retry.succeeded();
+        metrics.stored(settled);
+        if (outcome.sentAgain() == 0) {
+            lane.done(bulk);
         } else {
-            retry.failed(outcome.again().size() < bulk.documents().size());
-            complaints.warn(outcome.trouble().name(), "Elasticsearch didn't take " + outcome.again().size()
-                    + " documents, they will be sent again: " + outcome.trouble() + ", " + outcome.explanation());
+            metrics.retried(outcome.sentAgain());
+            if (outcome.trouble() != Answer.STORED) {
+                complaints.warn(outcome.trouble().name(), "Elasticsearch didn't take " + outcome.sentAgain()
+                        + " documents, they will be sent again: " + outcome.trouble() + ", " + outcome.explanation());
+            }
+            bulk.retain(i -> outcome.isSentAgain(i) && !bulk.position(i).isLost());
+            lane.again(bulk, outcome, sent);
         }
-        outcome.refused().forEach(refusal -> refuse(refusal.document().record(), refusal.document().position(),
-                new DataException(refusal.explanation())));
+        outcome.refused().forEach(refusal -> refuse(refusal.position(), new DataException(refusal.explanation())));
     }
 
-    private void refuse(SinkRecord record, OffsetTracker.Position position, DataException why) {
+    private void refuse(OffsetTracker.Position position, DataException why) {
         if (position.isLost()) {
             return;
         }
+        SinkRecord record = position.record();
         complaints.warn("dead letter", "A record can't be stored and goes to the dead letters: offset "
                 + record.originalKafkaOffset() + " of " + record.originalTopic() + "-" + record.originalKafkaPartition()
                 + ": " + why.getMessage());
+        metrics.deadLetter();
         deadLetters.report(record, position, why);
     }
 
+    private void waitForRoom() {
+        long end = System.nanoTime() + SHORT_WAIT_MS * 1_000_000;
+        long left = SHORT_WAIT_MS;
+        while (failure == null && left > 0 && isFull() && lanes.stream().anyMatch(Lane::isUnderWay)) {
+            client.awaitAnswer(left);
+            step();
+            left = (end - System.nanoTime()) / 1_000_000;
+        }
+    }
+
     private boolean isFull() {
-        return tracker.unsettled() >= maxBuffered || queue.bytes() >= maxBufferedBytes;
+        return tracker.unsettled() >= maxBuffered || bytes() >= maxBufferedBytes;
+    }
+
+    private long bytes() {
+        long bytes = 0;
+        for (Lane lane : lanes) {
+            bytes += lane.bytes();
+        }
+        return bytes;
     }
 
     private void pauseOrResume() {
         if (!paused && isFull()) {
             paused = true;
             context.pause(context.assignment().toArray(TopicPartition[]::new));
-        } else if (paused && tracker.unsettled() <= maxBuffered / 2 && queue.bytes() <= maxBufferedBytes / 2) {
+        } else if (paused && tracker.unsettled() <= maxBuffered / 2 && bytes() <= maxBufferedBytes / 2) {
             paused = false;
             context.resume(context.assignment().toArray(TopicPartition[]::new));
         }
+    }
+
+    private long msToNextStep() {
+        if (!deadLetters.areConfirmed()) {
+            return STEP_MS;
+        }
+        long wait = Long.MAX_VALUE;
+        for (Lane lane : lanes) {
+            if (lane.isUnderWay()) {
+                return STEP_MS;
+            }
+            wait = lane.hasMore() ? Math.min(wait, lane.waitMs()) : wait;
+        }
+        // With nothing under way and nothing to confirm, the end of the wait is all there is to come back for.
+        return Math.max(STEP_MS, wait);
     }
 }

@@ -14,52 +14,92 @@ import org.apache.kafka.connect.sink.SinkRecord;
  * committed when every record delivered before it is settled. Used by the task's thread only.
  */
 final class OffsetTracker {
-    /** One delivered record's place. */
+    /** One delivered record. */
     static final class Position {
-        private final TopicPartition partition;
-        private final long offset;
+        private final SinkRecord record;
+        private final Delivered delivered;
         private boolean settled;
-        private boolean lost;
 
-        private Position(TopicPartition partition, long offset) {
-            this.partition = partition;
-            this.offset = offset;
+        private Position(SinkRecord record, Delivered delivered) {
+            this.record = record;
+            this.delivered = delivered;
+        }
+
+        /** Kept for the dead letters. */
+        SinkRecord record() {
+            return record;
         }
 
         /** True once the partition has gone to another task, which will get the record again. */
         boolean isLost() {
-            return lost;
+            return delivered.lost;
         }
     }
 
-    private final Map<TopicPartition, Deque<Position>> delivered = new HashMap<>();
+    /** What came of one partition since it was opened, from the oldest record on that isn't settled. */
+    private static final class Delivered {
+        private final TopicPartition partition;
+        private final Deque<Position> positions = new ArrayDeque<>();
+        private int unsettled;
+        private boolean lost;
+
+        private Delivered(TopicPartition partition) {
+            this.partition = partition;
+        }
+
+        private boolean isOf(SinkRecord record) {
+            return partition.partition() == record.originalKafkaPartition() && partition.topic().equals(record.originalTopic());
+        }
+    }
+
+    private final Map<TopicPartition, Delivered> partitions = new HashMap<>();
+    /** Records come in runs of one partition. */
+    private Delivered last;
     private int unsettled;
 
     /** To be called for every record in the order of delivery. */
     Position add(SinkRecord record) {
-        // The original ones: a transform may have renamed the topic, and offsets are committed for Kafka's.
-        TopicPartition partition = new TopicPartition(record.originalTopic(), record.originalKafkaPartition());
-        Position position = new Position(partition, record.originalKafkaOffset());
-        delivered.computeIfAbsent(partition, p -> new ArrayDeque<>()).add(position);
+        if (last == null || !last.isOf(record)) {
+            // The original ones: a transform may have renamed the topic, and offsets are committed for Kafka's.
+            last = partitions.computeIfAbsent(new TopicPartition(record.originalTopic(), record.originalKafkaPartition()),
+                    Delivered::new);
+        }
+        Position position = new Position(record, last);
+        last.positions.add(position);
+        last.unsettled++;
         unsettled++;
         return position;
     }
 
     void settle(Position position) {
-        if (position.settled || position.lost) {
+        Delivered delivered = position.delivered;
+        if (position.settled || delivered.lost) {
             return;
         }
         position.settled = true;
+        delivered.unsettled--;
         unsettled--;
-        Deque<Position> positions = delivered.get(position.partition);
-        while (!positions.isEmpty() && positions.peek().settled) {
-            positions.remove();
+        while (!delivered.positions.isEmpty() && delivered.positions.peek().settled) {
+            delivered.positions.remove();
         }
     }
 
     /** How many records are neither settled nor lost. */
     int unsettled() {
         return unsettled;
+    }
+
+    /** When the oldest record that isn't settled was written to Kafka, in milliseconds since 1970; null if there is none. */
+    Long oldest() {
+        Long oldest = null;
+        for (Delivered delivered : partitions.values()) {
+            Position first = delivered.positions.peek();
+            Long time = first == null ? null : first.record.timestamp();
+            if (time != null && (oldest == null || time < oldest)) {
+                oldest = time;
+            }
+        }
+        return oldest;
     }
 
     /**
@@ -71,22 +111,21 @@ final class OffsetTracker {
     Map<TopicPartition, OffsetAndMetadata> committable(Map<TopicPartition, OffsetAndMetadata> consumed) {
         Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>(consumed);
         offsets.replaceAll((partition, end) -> {
-            Deque<Position> positions = delivered.get(partition);
-            return positions == null || positions.isEmpty() ? end : new OffsetAndMetadata(positions.peek().offset);
+            Delivered delivered = partitions.get(partition);
+            return delivered == null || delivered.positions.isEmpty() ? end
+                    : new OffsetAndMetadata(delivered.positions.peek().record.originalKafkaOffset());
         });
         return offsets;
     }
 
     /** Forgets partitions that another task reads from now on. */
-    void drop(Collection<TopicPartition> partitions) {
-        for (TopicPartition partition : partitions) {
-            Deque<Position> positions = delivered.remove(partition);
-            if (positions == null) {
-                continue;
-            }
-            for (Position position : positions) {
-                position.lost = true;
-                unsettled -= position.settled ? 0 : 1;
+    void drop(Collection<TopicPartition> dropped) {
+        last = null;
+        for (TopicPartition partition : dropped) {
+            Delivered delivered = partitions.remove(partition);
+            if (delivered != null) {
+                delivered.lost = true;
+                unsettled -= delivered.unsettled;
             }
         }
     }

@@ -3,7 +3,10 @@ package org.maredata.connect.elasticsearch;
 import java.util.function.DoubleSupplier;
 import java.util.function.LongSupplier;
 
-/** When the next bulk may go out: at once while all is well, after growing waits with jitter while it isn't. */
+/**
+ * When the next bulk may go out: at once while all is well, after waits of chance below a growing limit while it isn't
+ * ("full jitter", which brings many tasks back most evenly).
+ */
 final class RetryPolicy {
     private final long firstMs;
     private final long maxMs;
@@ -38,7 +41,7 @@ final class RetryPolicy {
     void failed(boolean progress) {
         failures = progress ? 1 : failures + 1;
         double wait = Math.min((double) maxMs, firstMs * Math.pow(2, failures - 1));
-        due = nanoTime.getAsLong() + (long) (wait * (0.5 + random.getAsDouble() / 2) * 1_000_000);
+        due = nanoTime.getAsLong() + (long) (wait * random.getAsDouble() * 1_000_000);
     }
 
     boolean isDue() {

@@ -9,10 +9,17 @@ import java.util.Map;
 import java.util.function.Predicate;
 import org.apache.kafka.connect.json.JsonConverter;
 import org.apache.kafka.connect.sink.SinkRecord;
+import org.maredata.connect.CheckedJson;
 import org.maredata.connect.Reason;
 
 /** The forms in which a converter may hand over a record's value, and how each becomes JSON text in UTF-8. */
 enum ValueForm {
+    CHECKED("JSON text that is checked already (ReadingConverter with output=json)", CheckedJson.class::isInstance) {
+        @Override
+        byte[] json(SinkRecord record) {
+            return ((CheckedJson) record.value()).bytes();
+        }
+    },
     BYTES("JSON text as bytes (ByteArrayConverter)", byte[].class::isInstance) {
         @Override
         byte[] json(SinkRecord record) {
@@ -25,7 +32,7 @@ enum ValueForm {
             return copy(((ByteBuffer) record.value()).duplicate());
         }
     },
-    TEXT("JSON text as a String (StringConverter, ReadingConverter with output=json)", String.class::isInstance) {
+    TEXT("JSON text as a String (StringConverter)", String.class::isInstance) {
         @Override
         byte[] json(SinkRecord record) {
             try {

@@ -21,10 +21,10 @@ class BulkClientTest {
             ElasticsearchSinkConfig config = config(elasticsearch.url());
             List<RestClient> made = new ArrayList<>();
             try (BulkClient client = new BulkClient(() -> remember(config.connect(), made))) {
-                Document document = config.documentReader().read(TaskHarness.reading(0, "a"), null);
-                assertEquals(Answer.STORED, client.send(List.of(document)).get(20, TimeUnit.SECONDS).whole());
+                Bulk bulk = TaskHarness.bulkOf(TaskHarness.reading(0, "a"));
+                assertEquals(Answer.STORED, client.send(bulk).get(20, TimeUnit.SECONDS).whole());
                 made.get(0).close();
-                assertEquals(Answer.STORED, client.send(List.of(document)).get(20, TimeUnit.SECONDS).whole());
+                assertEquals(Answer.STORED, client.send(bulk).get(20, TimeUnit.SECONDS).whole());
                 assertEquals(2, made.size());
             }
         }
@@ -34,8 +34,8 @@ class BulkClientTest {
     void aHostThatIsUnknownIsNoAnswer() throws IOException {
         ElasticsearchSinkConfig config = config("http://no-such-host.invalid:9200");
         try (BulkClient client = new BulkClient(config::connect)) {
-            Document document = config.documentReader().read(TaskHarness.reading(0, "a"), null);
-            assertEquals(Answer.NO_ANSWER, client.send(List.of(document)).orTimeout(60, TimeUnit.SECONDS).join().whole());
+            Bulk bulk = TaskHarness.bulkOf(TaskHarness.reading(0, "a"));
+            assertEquals(Answer.NO_ANSWER, client.send(bulk).orTimeout(60, TimeUnit.SECONDS).join().whole());
         }
     }
 

@@ -453,6 +453,21 @@ class ElasticsearchSinkTaskTest {
     }
 
     @Test
+    void aRecordWithoutAValueDeletesItsDocument() {
+        start("document.id", "{key}", "null.value", "delete");
+        elasticsearch.answers(elasticsearch.items(doc -> null),
+                elasticsearch.whole(200, "{\"errors\":true,\"items\":[{\"delete\":{\"status\":404}}]}"));
+        elasticsearch.stored.put("r/k", "{}");
+        worker.put(new SinkRecord(TaskHarness.TOPIC, 0, null, "k", null, null, 0));
+        worker.until(() -> worker.committable(0) == 1);
+        assertEquals(Map.of(), elasticsearch.stored);
+        worker.put(new SinkRecord(TaskHarness.TOPIC, 0, null, "k", null, null, 1));
+        worker.until(() -> worker.committable(0) == 2);
+        assertEquals(2, elasticsearch.requests.size());
+        assertEquals(List.of(), worker.deadLetters);
+    }
+
+    @Test
     void preCommitGoesOnByItself() {
         start("batch.documents", "1");
         worker.put(reading(0, "a"), reading(1, "b"));

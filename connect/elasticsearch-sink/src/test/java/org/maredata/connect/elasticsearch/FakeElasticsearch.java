@@ -4,6 +4,9 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.sun.net.httpserver.HttpExchange;
 import com.sun.net.httpserver.HttpServer;
+import com.sun.net.httpserver.HttpsConfigurator;
+import com.sun.net.httpserver.HttpsServer;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
@@ -20,6 +23,8 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.zip.GZIPInputStream;
+import javax.net.ssl.SSLContext;
 
 /** Real HTTP with scripted answers. Without a script it does what it is told in a bulk, deleting included. */
 final class FakeElasticsearch implements AutoCloseable {
@@ -36,6 +41,12 @@ final class FakeElasticsearch implements AutoCloseable {
     final List<String> headers = Collections.synchronizedList(new ArrayList<>());
     final Map<String, String> stored = Collections.synchronizedMap(new LinkedHashMap<>());
 
+    /** What was sent, as text. */
+    final List<String> bodies = Collections.synchronizedList(new ArrayList<>());
+    /** What was asked besides bulks, and the status that it is answered with. */
+    final List<String> questions = Collections.synchronizedList(new ArrayList<>());
+    volatile int answerToQuestions = 200;
+
     private static final ObjectMapper MAPPER = new ObjectMapper();
     private final Queue<Reply> script = new ConcurrentLinkedQueue<>();
     private final ExecutorService threads = Executors.newCachedThreadPool();
@@ -43,13 +54,28 @@ final class FakeElasticsearch implements AutoCloseable {
     private HttpServer server;
     private int port;
 
+    private final SSLContext tls;
+
     FakeElasticsearch() {
+        this(null);
+    }
+
+    /** @param tls null for plain HTTP */
+    FakeElasticsearch(SSLContext tls) {
+        this.tls = tls;
         start();
     }
 
     void start() {
         try {
-            server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0);
+            InetSocketAddress address = new InetSocketAddress(InetAddress.getLoopbackAddress(), port);
+            if (tls == null) {
+                server = HttpServer.create(address, 0);
+            } else {
+                HttpsServer secure = HttpsServer.create(address, 0);
+                secure.setHttpsConfigurator(new HttpsConfigurator(tls));
+                server = secure;
+            }
             port = server.getAddress().getPort();
             server.createContext("/", this::handle);
             server.setExecutor(threads);
@@ -65,7 +91,7 @@ final class FakeElasticsearch implements AutoCloseable {
     }
 
     String url() {
-        return "http://127.0.0.1:" + port;
+        return (tls == null ? "http" : "https") + "://127.0.0.1:" + port;
     }
 
     /** The answers to the next requests. */
@@ -91,6 +117,25 @@ final class FakeElasticsearch implements AutoCloseable {
 
     Reply dropsConnection() {
         return (exchange, docs) -> exchange.close();
+    }
+
+    /** Says that the answer is longer than what comes before the connection ends. */
+    Reply breaksOff(String body) {
+        return (exchange, docs) -> {
+            byte[] bytes = body.getBytes(StandardCharsets.UTF_8);
+            exchange.sendResponseHeaders(200, bytes.length + 100);
+            exchange.getResponseBody().write(bytes);
+            exchange.getResponseBody().flush();
+            exchange.close();
+        };
+    }
+
+    /** Does what it is told and never says so. */
+    Reply storesInSilence() {
+        return (exchange, docs) -> {
+            docs.forEach(doc -> item(doc, null));
+            exchange.close();
+        };
     }
 
     /** Answers once it is let go. */
@@ -126,7 +171,17 @@ final class FakeElasticsearch implements AutoCloseable {
     }
 
     private void handle(HttpExchange exchange) throws IOException {
-        String body = new String(exchange.getRequestBody().readAllBytes(), StandardCharsets.UTF_8);
+        if (!exchange.getRequestMethod().equals("POST")) {
+            questions.add(exchange.getRequestMethod() + " " + exchange.getRequestURI());
+            exchange.sendResponseHeaders(answerToQuestions, -1);
+            exchange.close();
+            return;
+        }
+        byte[] sent = exchange.getRequestBody().readAllBytes();
+        boolean gzip = "gzip".equals(exchange.getRequestHeaders().getFirst("Content-Encoding"));
+        String body = new String(gzip ? new GZIPInputStream(new ByteArrayInputStream(sent)).readAllBytes() : sent,
+                StandardCharsets.UTF_8);
+        bodies.add((gzip ? "gzip " : "") + body);
         List<Doc> docs = parse(body);
         headers.add(exchange.getRequestMethod() + " " + exchange.getRequestURI().getPath() + " "
                 + exchange.getRequestHeaders().getFirst("Content-Type") + " "

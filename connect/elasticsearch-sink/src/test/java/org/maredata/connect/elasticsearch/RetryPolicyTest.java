@@ -42,7 +42,10 @@ class RetryPolicyTest {
     }
 
     @Test
-    void chanceTakesOffUpToHalf() {
-        assertEquals(List.of(50L, 100L), waits(new RetryPolicy(100, 1500, () -> now, () -> 0), 2, false));
+    void theWaitIsAnythingUpToTheLimit() {
+        assertEquals(List.of(25L, 50L, 100L), waits(new RetryPolicy(100, 1500, () -> now, () -> 0.25), 3, false));
+        RetryPolicy lucky = new RetryPolicy(100, 1500, () -> now, () -> 0);
+        lucky.failed(false);
+        assertTrue(lucky.isDue());
     }
 }

@@ -2,6 +2,9 @@ package org.maredata.connect.elasticsearch;
 
 import static org.junit.jupiter.api.Assertions.fail;
 
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
@@ -34,7 +37,7 @@ final class TaskHarness implements AutoCloseable {
 
     TaskHarness(String url, boolean reporter, String... options) {
         Map<String, String> properties = new HashMap<>(Map.of("connection.url", url, "retry.backoff.ms", "1",
-                "retry.backoff.max.ms", "5", "index", "r", "document.id", "{id}"));
+                "retry.backoff.max.ms", "5", "index", "r", "document.id", "{id}", "flight", "1", "linger.ms", "0"));
         for (int i = 0; i < options.length; i += 2) {
             properties.put(options[i], options[i + 1]);
         }
@@ -55,6 +58,30 @@ final class TaskHarness implements AutoCloseable {
 
     static String json(String id, long n) {
         return "{\"id\":\"" + id + "\",\"n\":" + n + "}";
+    }
+
+    /** The id of the one document that the record becomes; throws DataException if it can't become one. */
+    static String onlyId(SinkRecord record, String... options) {
+        return action(bulkOf(record, options)).path("_id").asText();
+    }
+
+    static Bulk bulkOf(SinkRecord record, String... options) {
+        Map<String, String> properties = new HashMap<>(Map.of("connection.url", "http://a", "index", "r"));
+        for (int i = 0; i < options.length; i += 2) {
+            properties.put(options[i], options[i + 1]);
+        }
+        Bulk bulk = new Bulk();
+        new ElasticsearchSinkConfig(properties).documentWriter()
+                .write(record, new OffsetTracker().add(record), (hash, bytes) -> bulk);
+        return bulk;
+    }
+
+    private static JsonNode action(Bulk bulk) {
+        try {
+            return new ObjectMapper().readTree(bulk.action(0)).iterator().next();
+        } catch (JsonProcessingException e) {
+            throw new AssertionError(bulk.action(0), e);
+        }
     }
 
     void open(int... partitions) {

@@ -1,0 +1,168 @@
+package org.maredata.connect.elasticsearch;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.maredata.connect.elasticsearch.FakeElasticsearch.error;
+import static org.maredata.connect.elasticsearch.TaskHarness.reading;
+
+import java.lang.management.ManagementFactory;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import javax.management.MBeanServer;
+import javax.management.ObjectName;
+import org.apache.kafka.common.record.TimestampType;
+import org.apache.kafka.connect.sink.SinkRecord;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** What stops other sinks; more of it is in {@link ElasticsearchSinkTaskTest}. */
+class NeverStopsTest {
+    private final FakeElasticsearch elasticsearch = new FakeElasticsearch();
+    private TaskHarness worker;
+
+    @AfterEach
+    void close() {
+        if (worker != null) {
+            worker.close();
+        }
+        elasticsearch.close();
+    }
+
+    private void start(String... options) {
+        worker = new TaskHarness(elasticsearch.url(), true, options);
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"", "{", "{\"errors\":false,\"items\":[{\"index\":{\"status\":201}},{\"ind"})
+    void anAnswerThatBreaksOffIsNoAnswer(String part) {
+        elasticsearch.answers(elasticsearch.breaksOff(part), elasticsearch.breaksOff(part));
+        start();
+        worker.put(reading(0, "a"), reading(1, "b"));
+        worker.until(() -> worker.committable(0) == 2);
+        assertEquals(3, elasticsearch.requests.size());
+        assertEquals(2, elasticsearch.stored.size());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {
+        "{\"errors\":false,\"items\":[{\"index\":{\"status\":201}}]}", "{\"errors\":false}", "{\"errors\":false,\"items\":[]}",
+        "{\"errors\":true,\"items\":[{\"index\":{\"status\":201}}]}",
+        "{\"errors\":false,\"items\":[{\"index\":{\"status\":201}},{\"index\":{\"status\":201}},{\"index\":{\"status\":201}}]}"})
+    void anAnswerToOtherDocumentsThanWereSentIsNone(String body) {
+        elasticsearch.answers(elasticsearch.whole(200, body));
+        start();
+        worker.put(reading(0, "a"), reading(1, "b"));
+        worker.until(() -> elasticsearch.requests.size() == 1);
+        assertEquals(0, worker.committable(0));
+        worker.until(() -> worker.committable(0) == 2);
+        assertEquals(2, elasticsearch.stored.size());
+    }
+
+    /** Elasticsearch says it in the words in which it refuses a document. */
+    @ParameterizedTest
+    @CsvSource(delimiter = '|', value = {
+        "illegal_argument_exception | composable template [t] template after composition is invalid",
+        "mapper_parsing_exception | Failed to parse mapping: unknown type", "settings_exception | unknown setting",
+        "validation_exception | something new"})
+    void anIndexThatCannotBeCreatedIsNoDeadLetter(String type, String reason) {
+        elasticsearch.answerToQuestions = 404;
+        var reply = elasticsearch.items(doc -> error(400, type, reason));
+        elasticsearch.answers(reply, reply, reply);
+        start("index", "r {id}");
+        worker.put(reading(0, "a"), reading(1, "b"));
+        worker.until(() -> worker.committable(0) == 2);
+        assertEquals(List.of(), worker.deadLetters);
+        assertEquals(2, elasticsearch.stored.size());
+        assertTrue(elasticsearch.questions.contains("HEAD /r+a"), elasticsearch.questions.toString());
+    }
+
+    @ParameterizedTest
+    @CsvSource({"200", "403", "401"})
+    void withItsIndexThereTheDocumentIsToBlame(int answer) {
+        elasticsearch.answerToQuestions = answer;
+        elasticsearch.answersAlways(elasticsearch.items(doc -> error(400, "illegal_argument_exception", "immense term")));
+        start();
+        worker.put(reading(0, "a"));
+        worker.until(() -> worker.committable(0) == 1);
+        assertEquals(List.of("0 illegal_argument_exception: immense term"), worker.deadLetters);
+    }
+
+    @Test
+    void whileNobodyCanTellTheDocumentIsSentAgain() {
+        elasticsearch.answerToQuestions = 503;
+        var reply = elasticsearch.items(doc -> error(400, "illegal_argument_exception", "x"));
+        elasticsearch.answers(reply, reply);
+        start();
+        worker.put(reading(0, "a"));
+        worker.until(() -> worker.committable(0) == 1);
+        assertEquals(List.of(), worker.deadLetters);
+    }
+
+    @Test
+    void aHostThatIsUnknownIsAskedForAgain() {
+        worker = new TaskHarness("http://no-such-host.invalid:9200", true);
+        worker.put(reading(0, "a"));
+        MBeanServer beans = ManagementFactory.getPlatformMBeanServer();
+        worker.until(() -> (long) attribute(beans, "DocumentsRetried") >= 2);
+        assertEquals(0, worker.committable(0));
+        assertEquals(List.of(), worker.deadLetters);
+    }
+
+    /** An hour of empty polls, and of a full task: nothing is thrown, nothing is committed, nothing is lost. */
+    @Test
+    void elasticsearchMayBeAwayForLong() {
+        elasticsearch.stop();
+        start("max.buffered.records", "20", "flight", "3");
+        for (int i = 0; i < 25; i++) {
+            worker.put(reading(i, "k" + i));
+        }
+        for (int poll = 0; poll < 3600; poll++) {
+            worker.put();
+            assertEquals(0, worker.committable(0));
+        }
+        assertEquals(worker.context.assignment, worker.context.paused);
+        elasticsearch.start();
+        worker.until(() -> worker.committable(0) == 25);
+        assertEquals(25, elasticsearch.stored.size());
+        worker.until(() -> worker.context.paused.isEmpty());
+    }
+
+    @Test
+    void itSaysHowItIs() {
+        CountDownLatch answer = new CountDownLatch(1);
+        elasticsearch.answers(elasticsearch.items(doc -> doc.id().equals("bad") ? error(400, "document_parsing_exception", "x")
+                : doc.id().equals("late") ? error(429, "busy", "x") : null), elasticsearch.after(answer, elasticsearch.items(doc -> null)));
+        start();
+        MBeanServer beans = ManagementFactory.getPlatformMBeanServer();
+        long hourAgo = System.currentTimeMillis() - 3_600_000;
+        for (Metric metric : Metric.values()) {
+            assertEquals(0L, attribute(beans, metric.attribute()));
+        }
+        worker.put(reading(0, "a"), reading(1, "bad"), new SinkRecord(TaskHarness.TOPIC, 0, null, null, null,
+                TaskHarness.json("late", 2), 2, hourAgo, TimestampType.CREATE_TIME));
+        worker.until(() -> elasticsearch.requests.size() == 2);
+        assertEquals(1L, attribute(beans, "BulksInFlight"));
+        assertEquals(1L, attribute(beans, "UnacknowledgedRecords"));
+        assertEquals(1L, attribute(beans, "DocumentsRetried"));
+        assertEquals(1L, attribute(beans, "DocumentsStored"));
+        assertEquals(1L, attribute(beans, "DeadLetters"));
+        assertTrue((long) attribute(beans, "OldestUnacknowledgedLag") >= 3_600_000);
+        assertTrue((long) attribute(beans, "LastSuccess") > hourAgo);
+        answer.countDown();
+        worker.until(() -> worker.committable(0) == 3);
+        assertEquals(2L, attribute(beans, "DocumentsStored"));
+        assertEquals(0L, attribute(beans, "BulksInFlight"));
+        assertEquals(0L, attribute(beans, "OldestUnacknowledgedLag"));
+    }
+
+    private static Object attribute(MBeanServer beans, String name) {
+        try {
+            return beans.getAttribute(new ObjectName("org.maredata.connect:type=elasticsearch-sink,connector=\"\",task=0"), name);
+        } catch (javax.management.JMException e) {
+            throw new AssertionError(e);
+        }
+    }
+}

@@ -139,7 +139,11 @@ class Server:
         now = time.time_ns() // 1000
         if receiver and payloads:
             self._intake.take_datagrams(payloads, receiver.sender, now)
-        chunks = self._streams.receive() if self._streams else []
+        chunks: list[Chunk] = []
+        if self._streams:
+            # Asked each time: what is read must be taken, or its connection dropped.
+            self._streams.pause(self._publisher.readings.congested())
+            chunks = self._streams.receive()
         for chunk in chunks:
             self._intake.take_lines(chunk.lines, chunk.connection.peer, now, partial(self._answer, chunk))
         return len(payloads) + len(chunks)
@@ -165,7 +169,6 @@ class Server:
         if self._receiver:
             self._receiver.count_drops()
         if self._streams:
-            self._streams.pause(self._publisher.readings.congested())
             self._streams.tidy()
         if self._audit:
             self._audit.write()

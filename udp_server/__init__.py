@@ -13,6 +13,7 @@ ledger.py            the counters
 server.py            startup, main loop, shutdown
 audit.py             the accepted log, for tests and audits
 message.py           what goes to Kafka
+signals.py           what asks it to end
 
 Around them, in the parent process:
 

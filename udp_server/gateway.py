@@ -10,13 +10,10 @@ import contextlib
 import fcntl
 import logging
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO
 
 from maredata.errors import EngineAlreadyRunning, MachineError
@@ -31,6 +28,7 @@ from udp_server.metrics import MetricsServer
 from udp_server.publish import NEARLY_FULL
 from udp_server.report import summed
 from udp_server.sensors import Sensor, merged
+from udp_server.signals import captured_signals
 from udp_server.silence import Watch
 from udp_server.sockets import listen
 from udp_server.workers import Workers
@@ -68,7 +66,7 @@ class Gateway:
         self._stopped = True
 
     def run(self) -> None:
-        with self._captured_signals(), contextlib.ExitStack() as held:
+        with captured_signals(self.stop), contextlib.ExitStack() as held:
             self._startup(held)
             try:
                 self._main_loop()
@@ -179,21 +177,6 @@ class Gateway:
         self._snapshot = self._sum(sensors, stopped=datetime.now(UTC))
         self._write_ledger()
         log.info("stopped", extra={"accepted": self._snapshot["lines"]["accepted"]})
-
-    @contextlib.contextmanager
-    def _captured_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():  # only there can Python set handlers
-            yield
-            return
-        earlier = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
-
-    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        self.stop()
 
 
 @contextlib.contextmanager

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
 import select
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from socket import socket
-from types import FrameType
 from typing import Any
 
 from maredata.schema import load_schema
@@ -29,6 +25,7 @@ from udp_server.ledger import Ledger
 from udp_server.publish import Publisher
 from udp_server.receive import Receiver
 from udp_server.sensors import Sensors
+from udp_server.signals import captured_signals
 from udp_server.tcp import Chunk, Streams
 
 log = logging.getLogger(__name__)
@@ -73,7 +70,7 @@ class Server:
         self._stopped = True
 
     def run(self) -> None:
-        with self._captured_signals():
+        with captured_signals(self.stop):
             self._startup()
             try:
                 self._main_loop()
@@ -276,18 +273,3 @@ class Server:
         except OSError as error:
             self._survey = None
             log.error("the sensors can't be written", extra={"error": str(error)})
-
-    @contextlib.contextmanager
-    def _captured_signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():  # only there can Python set handlers
-            yield
-            return
-        earlier = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in earlier.items():
-                signal.signal(number, handler)
-
-    def _signalled(self, _number: int, _frame: FrameType | None) -> None:
-        self.stop()

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any, NoReturn
+from operator import add
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -104,6 +105,25 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         return identity(self.sensor_id, self.micros)
 
 
+class Readings(NamedTuple):
+    """Accepted lines side by side, in their order: each list holds what the member of a `Reading` would."""
+
+    sensor_ids: list[int]
+    micros: list[int]
+    lines: list[bytes]
+    records: list[Any]
+
+    @classmethod
+    def none(cls) -> Readings:
+        return cls([], [], [], [])
+
+    def add(self, reading: Reading) -> None:
+        self.sensor_ids.append(reading.sensor_id)
+        self.micros.append(reading.micros)
+        self.lines.append(reading.line)
+        self.records.append(reading.record)
+
+
 def identity(sensor_id: int, micros: int) -> str:
     """`_id` of a reading in Elasticsearch; (sensor_id, timestamp) is the same in MariaDB."""
     return f"{sensor_id}-{micros}"
@@ -180,6 +200,30 @@ class Decoder:
         except (msgspec.MsgspecError, UnicodeDecodeError, Refused):
             return self._decode_unusual(line)
         return Reading(record.sensor_id, second + int(fraction), line.strip(), record, (), True)
+
+    def decode_usual(self, lines: Sequence[bytes]) -> Readings | None:
+        """What `decode` would say of these lines, at least one; None where any of them needs a closer look.
+
+        It takes a third less than line by line: each step is done for all of them at once, by C code.
+        """
+        commas = lines[0].count(b",")
+        shape = self._shapes.get(commas)
+        # None of a shape has fewer: if together they have no more, then each has just as many, and no name twice.
+        if shape is None or b"".join(lines).count(b",") != commas * len(lines) or max(map(len, lines)) > LONGEST_NUMBER:
+            return None
+        try:
+            records = list(map(shape, lines))
+            texts = [record.timestamp for record in records]
+            seconds = [self._seconds[text[:20]] for text in texts]
+        except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+            return None
+        fractions = [text[20:] for text in texts]
+        digits = "".join(fractions)
+        if set(map(len, fractions)) != {6} or not digits.isdecimal() or not digits.isascii():
+            return None
+        sensor_ids = [record.sensor_id for record in records]
+        micros = list(map(add, seconds, map(int, fractions)))
+        return Readings(sensor_ids, micros, list(map(bytes.strip, lines)), records)
 
     def _learn_second(self, text: str) -> int:
         """The instant of a canonical timestamp without its fraction. Raises Refused (bad_timestamp)."""

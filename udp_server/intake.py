@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
+from itertools import count
 from typing import Protocol
 
-from maredata.reading import Reading, Reason, Refused
+from maredata.reading import Reading, Readings, Reason
 from udp_server.admission import Admission
 from udp_server.check import Checker, Rejection, lines_of
 from udp_server.ledger import Ledger
@@ -13,8 +14,6 @@ from udp_server.message import Message
 from udp_server.receive import Address
 from udp_server.sensors import Sensors
 from udp_server.tcp import Overlong
-
-NEWLINE = ord("\n")
 
 Done = Callable[[bool], None]
 
@@ -43,8 +42,18 @@ class Intake:
 
     def take_datagrams(self, payloads: list[bytes], sender: Callable[[int], Address], now: int) -> None:
         """Never raises for anything that is in a payload. `now` is in microseconds since 1970 UTC."""
-        admitted = self._admitted(payloads, sender) if self._admission.needed else enumerate(payloads)
-        self._take(admitted, self.checker.decode, sender, now, None)
+        lines, numbers = payloads, None
+        if self._admission.needed:
+            numbers = self._admitted(payloads, sender)
+            lines = [payloads[number] for number in numbers]
+        if b"\n" in b"".join(lines):  # in one look at all of them
+            parts = [lines_of(payload) for payload in lines]
+            numbers = [number for number, part in zip(numbers or count(), parts, strict=False) for _ in part]
+            lines = [line for part in parts for line in part]
+        readings = self.checker.usual(lines, now) if lines else None
+        if readings is None:
+            readings = self._look_closely(lines, lambda at: sender(numbers[at] if numbers else at), now)
+        self._hand_on(readings, now, None)
 
     def take_lines(self, lines: list[bytes], sender: Address, now: int, done: Done) -> None:
         """The same for lines of a stream. `done` hears whether they are all accepted, or rejected and counted."""
@@ -53,60 +62,56 @@ class Intake:
             self._refuse(refusal, len(lines))
             done(False)
             return
-        self._take(enumerate(lines), self._decode_stream, lambda _: sender, now, done)
+        self._hand_on(self._look_closely(lines, lambda _: sender, now), now, done)
 
-    def _decode_stream(self, line: bytes) -> Reading:
-        if isinstance(line, Overlong):
-            raise Refused(Reason.TOO_LONG, f"the line goes on behind these {len(line)} bytes")
-        return self.checker.decode(line)
-
-    def _take(
-        self,
-        payloads: Iterable[tuple[int, bytes]],
-        decode: Callable[[bytes], Reading],
-        sender: Callable[[int], Address],
-        now: int,
-        done: Done | None,
-    ) -> None:
-        """The path of every line. What most lines have in common stands here, without a call more than it needs."""
-        checker, observe = self.checker, self._sensors.observe
-        earliest, latest = checker.window(now)
-        messages: list[Message] = []
+    def _look_closely(self, lines: list[bytes], sender: Callable[[int], Address], now: int) -> Readings:
+        """Line by line: those that are readings. The others are counted, and handed on as rejected."""
+        found = Readings.none()
         rejections: list[tuple[Rejection, Address]] = []
-        for number, payload in payloads:
-            for line in lines_of(payload) if NEWLINE in payload else (payload,):
-                try:
-                    reading = decode(line)
-                    if not earliest <= reading.micros <= latest:
-                        checker.timely(reading, now)
-                except Exception as error:
-                    # Plain bytes: the spool, which may hold the copy for a while, can't store an Overlong.
-                    rejections.append((checker.rejection(bytes(line), error), sender(number)))
-                    continue
-                messages.append(Message(observe(reading, now), reading.line))
-                if not reading.usual:
-                    self._count_unusual(reading)
-        self._ledger.lines += len(messages) + len(rejections)
+        for number, line in enumerate(lines):
+            outcome = self._check(line, now)
+            if isinstance(outcome, Rejection):
+                self._ledger.count_rejected(outcome.reason)
+                rejections.append((outcome, sender(number)))
+                continue
+            for values, value in zip(
+                found, (outcome.sensor_id, outcome.micros, outcome.line, outcome.record), strict=True
+            ):
+                values.append(value)
+            if not outcome.usual:
+                self._count_unusual(outcome)
+        self._ledger.lines += len(rejections)
         if rejections:
-            for rejection, _ in rejections:
-                self._ledger.count_rejected(rejection.reason)
             self._outlet.keep(rejections, now)
-        if messages or done is not None:
-            self._outlet.publish(messages, done)
+        return found
+
+    def _check(self, line: bytes, now: int) -> Reading | Rejection:
+        if isinstance(line, Overlong):
+            # Plain bytes: the spool, which may hold the copy for a while, can't store an Overlong.
+            return Rejection(bytes(line), Reason.TOO_LONG, f"the line goes on behind these {len(line)} bytes")
+        return self.checker.check(line, now)
+
+    def _hand_on(self, readings: Readings, now: int, done: Done | None) -> None:
+        self._ledger.lines += len(readings.lines)
+        if readings.lines or done is not None:
+            self._outlet.publish(list(map(Message, self._sensors.observe(readings, now), readings.lines)), done)
 
     def _count_unusual(self, reading: Reading) -> None:
         if reading.unknown:
             self._ledger.count_unknown(reading.unknown)
         self._ledger.implausible.update(self.checker.implausible(reading))
 
-    def _admitted(self, payloads: list[bytes], sender: Callable[[int], Address]) -> Iterator[tuple[int, bytes]]:
+    def _admitted(self, payloads: list[bytes], sender: Callable[[int], Address]) -> list[int]:
+        """Which of them may come in; the others are counted."""
+        admitted = []
         for number, payload in enumerate(payloads):
             lines = len(lines_of(payload))
             refusal = self._admission.refuses(sender(number)[0], lines)
             if refusal is None:
-                yield number, payload
+                admitted.append(number)
             else:
                 self._refuse(refusal, lines)
+        return admitted
 
     def _refuse(self, refusal: str, lines: int) -> None:
         self._ledger.lines += lines

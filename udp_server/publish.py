@@ -23,6 +23,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import confluent_kafka as kafka
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from maredata.names import READINGS, REJECTED
@@ -43,36 +44,73 @@ NEARLY_FULL = 0.9
 _COPIES_SHARE = 10  # copies of rejected lines may take a tenth of the readings' memory and disk, beside them
 _LONGEST_DETAIL = 500
 
+_MOST_KEYS = 50_000  # whose partitions are remembered
+_ANY = -1  # partition: whichever the key belongs to
+
+Report = Callable[[KafkaError | None, kafka.Message], None]
 MakeProducer = Callable[[dict[str, Any]], Producer]
+
+
+class Said:
+    """What one producer has said: what went wrong, and into which partition each key goes."""
+
+    __slots__ = ("failures", "partitions")
+
+    def __init__(self) -> None:
+        self.failures: list[KafkaError] = []
+        self.partitions: dict[bytes | None, int] = {}
 
 
 class Batch:
     """Messages that are produced together. `position` is where the spool goes on behind them, None if not in there."""
 
-    __slots__ = ("bytes", "done", "failures", "left", "messages", "position", "since")
+    __slots__ = ("bytes", "done", "left", "messages", "position", "said", "since")
 
     def __init__(
         self,
         messages: list[Message],
         since: float,
-        failures: list[KafkaError],
+        said: Said,
         done: Done | None = None,
         position: int | None = None,
     ) -> None:
         self.messages = messages
         self.bytes = sum([len(message.value) for message in messages])
         self.since = since
-        self.failures = failures
+        self.said = said
         self.done = done
         self.position = position
-        self.left = len(messages)  # to be acknowledged
+        self.left = len(messages)  # reports that have to come; 0 once all messages are acknowledged
 
-    def heard(self, error: KafkaError | None, _message: object) -> None:
-        """Kafka's word on one of the messages. Called for each of them: it has to be quick."""
-        if error is None:
-            self.left -= 1
+    def reports(self, partitions: list[int]) -> list[Report | None]:
+        """For each message whether Kafka's word on it is asked for; a word costs as much as a third of the sending.
+
+        A partition's messages are acknowledged in order, and what fails takes all behind it along (both by
+        idempotence and its gapless guarantee): so the last of each partition speaks for those before it.
+        """
+        reports: list[Report | None]
+        if _ANY in partitions:
+            reports = [self.heard] * len(partitions)
+            self.left = len(partitions)
         else:
-            self.failures.append(error)
+            last = {partition: number for number, partition in enumerate(partitions)}
+            reports = [None] * len(partitions)
+            for number in last.values():
+                reports[number] = self.heard
+            self.left = len(last)
+        return reports
+
+    def heard(self, error: KafkaError | None, message: kafka.Message) -> None:
+        """Kafka's word on one of the messages."""
+        if error is not None:
+            self.said.failures.append(error)
+            return
+        self.left -= 1
+        key, partition, partitions = message.key(), message.partition(), self.said.partitions
+        if key is not None and partition is not None:
+            if len(partitions) >= _MOST_KEYS:  # senders choose the keys
+                partitions.clear()
+            partitions[key] = partition
 
 
 class Channel:
@@ -109,7 +147,7 @@ class Channel:
         self._latency = latency
         self._make_producer = make_producer
         self._producer = make_producer(self._configuration)
-        self._failures: list[KafkaError] = []  # of this producer
+        self._said = Said()  # by this producer
         self._produced: deque[Batch] = deque()  # in order, not yet acknowledged
         self._in_memory: deque[Batch] = deque()  # those of them that the spool doesn't hold
         self.messages = 0  # in _produced
@@ -121,7 +159,7 @@ class Channel:
 
     def send(self, messages: list[Message], done: Done | None = None) -> None:
         """Takes them over, or counts them as refused. `done` hears which, in the order of the calls."""
-        batch = Batch(messages, monotonic(), self._failures, done)
+        batch = Batch(messages, monotonic(), self._said, done)
         self._account.in_flight += len(messages)
         direct = self._next == self._spool.tail
         if direct and self._has_room():
@@ -200,13 +238,15 @@ class Channel:
             self._hand_over(batch)
 
     def _hand_over(self, batch: Batch) -> None:
-        produce, topic, heard = self._producer.produce, self._topic, batch.heard
+        produce, topic, known, messages = self._producer.produce, self._topic, self._said.partitions, batch.messages
+        partitions = [known.get(message.key, _ANY) for message in messages]
+        reports = batch.reports(partitions)
         try:
-            for message in batch.messages:
+            for message, partition, report in zip(messages, partitions, reports, strict=True):
                 if message.headers is None:
-                    produce(topic, message.value, message.key, -1, heard)
+                    produce(topic, message.value, message.key, partition, report)
                 else:
-                    produce(topic, message.value, message.key, -1, heard, headers=[*message.headers])
+                    produce(topic, message.value, message.key, partition, report, headers=[*message.headers])
         except (BufferError, KafkaException) as error:
             self._give_up(str(error))
 
@@ -280,7 +320,7 @@ class Channel:
             self._next = self._spool.tail
             return False
         messages, self._next = found
-        self._produce(Batch(messages, monotonic(), self._failures, position=self._next))
+        self._produce(Batch(messages, monotonic(), self._said, position=self._next))
         return True
 
     # --- the producer
@@ -290,8 +330,8 @@ class Channel:
             reports(wait)
         except KafkaException as error:  # confluent-kafka raises a fatal error here, and does not call error_cb
             self._give_up(str(error))
-        if self._failures:
-            self._give_up(str(self._failures[0]))
+        if self._said.failures:
+            self._give_up(str(self._said.failures[0]))
 
     def _heard_of_error(self, error: KafkaError) -> None:
         log.warning("trouble with Kafka", extra={"topic": self._topic, "error": str(error)})
@@ -311,11 +351,11 @@ class Channel:
             self._producer.flush(_LAST_REPORTS)  # hands over what purging reports; waits for no broker
         self._settle()
         self._producer = self._make_producer(self._configuration)
-        self._failures = []
+        self._said = Said()
         self._renew_at = None
         # Batches of their own: what the earlier producer still has to say about its own no longer matters.
         self._produced = deque(
-            Batch(batch.messages, batch.since, self._failures, batch.done, batch.position) for batch in self._produced
+            Batch(batch.messages, batch.since, self._said, batch.done, batch.position) for batch in self._produced
         )
         self._in_memory = deque(batch for batch in self._produced if batch.position is None)
         log.warning("publishing again", extra={"topic": self._topic, "messages": self.messages})

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from maredata.reading import Reading
+from maredata.reading import Readings
 from maredata.schema import FieldType, Schema
 from maredata.settings import Udp
 
@@ -109,39 +109,45 @@ class Sensors:
             if field.type in (FieldType.NUMBER, FieldType.INTEGER) and field.name not in _NOT_WATCHED
         ]
 
-    def observe(self, reading: Reading, now: int) -> bytes:
-        """Counts a reading that arrived at `now`; returns its key for Kafka."""
-        followed = self._followed.get(reading.sensor_id)
-        if followed is None:
-            followed = self._meet(reading.sensor_id, now)
+    def observe(self, readings: Readings, now: int) -> list[bytes]:
+        """Counts readings that arrived at `now`; returns the key of each for Kafka.
+
+        The path of every reading: what most of them have in common stands here, without a call more than it needs.
+        """
+        everyone, late, ahead = self._followed, now - self._late, now - self._ahead
+        keys = []
+        for sensor_id, micros, line, record in zip(*readings, strict=True):
+            followed = everyone.get(sensor_id)
             if followed is None:
-                return reading.key
-        sensor, micros, recent = followed.sensor, reading.micros, followed.recent
-        again = False
-        if micros > sensor.latest:
-            sensor.latest = micros
-        else:
-            again = _look_back(sensor, recent, reading)
-        recent.append(micros)
-        recent.append(hash(reading.line))
-        record = reading.record
-        if followed.record is None:
-            followed.record = record
-        seq = record.seq
-        if seq.__class__ is int and not again:
-            if seq <= sensor.seq or not sensor.in_run:
-                _fall_back(sensor, seq, micros)
+                followed = self._meet(sensor_id, now)
+                if followed is None:
+                    keys.append(b"%d" % sensor_id)
+                    continue
+            keys.append(followed.key)
+            sensor, recent = followed.sensor, followed.recent
+            again = False
+            if micros > sensor.latest:
+                sensor.latest = micros
             else:
-                sensor.seq = seq
-            sensor.in_run += 1
-        behind = now - micros
-        if behind > self._late:
-            sensor.late += 1
-        elif behind < self._ahead:
-            sensor.clock_ahead += 1
-        sensor.readings += 1
-        sensor.last_seen = now
-        return followed.key
+                again = _look_back(sensor, recent, micros, line)
+            recent.append(micros)
+            recent.append(hash(line))
+            if followed.record is None:
+                followed.record = record
+            seq = record.seq
+            if seq.__class__ is int and not again:
+                if seq <= sensor.seq or not sensor.in_run:
+                    _fall_back(sensor, seq, micros)
+                else:
+                    sensor.seq = seq
+                sensor.in_run += 1
+            if micros < late:
+                sensor.late += 1
+            elif micros > ahead:
+                sensor.clock_ahead += 1
+            sensor.readings += 1
+            sensor.last_seen = now
+        return keys
 
     def survey(self, now: int) -> Iterator[list[Sensor]]:
         """Every sensor, its rate and its variables up to date, a few at a time: whoever receives can't wait long."""
@@ -181,13 +187,13 @@ class Sensors:
                 variable.changed, variable.value = sensor.last_seen, value
 
 
-def _look_back(sensor: Sensor, recent: deque[int], reading: Reading) -> bool:
+def _look_back(sensor: Sensor, recent: deque[int], instant: int, line: bytes) -> bool:
     """Whether this very identity came lately; if not, its reading is older than another that came before."""
     instants, lines = islice(recent, 0, None, 2), islice(recent, 1, None, 2)
-    hashes = [line for micros, line in zip(instants, lines, strict=True) if micros == reading.micros]
+    hashes = [hashed for micros, hashed in zip(instants, lines, strict=True) if micros == instant]
     if not hashes:
         sensor.out_of_order += 1
-    elif hashes[-1] == hash(reading.line):
+    elif hashes[-1] == hash(line):
         sensor.duplicates += 1
     else:
         sensor.conflicts += 1

@@ -251,6 +251,21 @@ def assert_decided_alike(decoder: Decoder, line: bytes) -> None:
         assert not reading.usual or (not reading.unknown and not implausible(reading, schema))
 
 
+def assert_decided_alike_together(decoder: Decoder, lines: list[bytes]) -> None:
+    """All at once, or not at all; never otherwise than line by line."""
+    found = decoder.decode_usual(lines)
+    one_by_one = [outcome(decoder.decode, line) for line in lines]
+    if found is not None:
+        assert not [refused for refused in one_by_one if len(refused) == 2]
+        readings = [Reading(*members) for members in zip(*found, strict=True)]
+        assert [outcome(lambda _, reading=reading: reading, b"") for reading in readings] == one_by_one
+        assert all(decoder.decode(line).usual for line in lines)
+    elif len({line.count(b",") for line in lines}) == 1 and max(map(len, lines)) <= tested.LONGEST_NUMBER:
+        assert not all(
+            len(decided) > 2 and decoder.decode(line).usual for decided, line in zip(one_by_one, lines, strict=True)
+        )
+
+
 def implausible(reading: Reading, schema: Schema) -> list[str]:
     values = reading.values
     return [
@@ -286,6 +301,8 @@ def test_whatever_a_decoder_has_met_it_decides_as_a_fresh_one_and_by_all_rules(
         patch.setattr(tested, "_MOST_SECONDS", most_seconds)
         decoder = warmed([written(found) for found in usual] + odd)
         assert_decided_alike(decoder, line)
+        for lines in ([line], [line, line], *([line, written(found)] for found in usual), [*odd, line]):
+            assert_decided_alike_together(decoder, lines)
         assert len(decoder._learned) <= most_shapes
         assert len(decoder._seconds) <= most_seconds
 
@@ -305,6 +322,7 @@ def test_what_is_odd_about_one_member_of_a_known_shape_is_seen(usual: Members, d
         [(name, "null"), *usual],
     ):
         assert_decided_alike(decoder, written(odd))
+        assert_decided_alike_together(decoder, [written(usual)] * at + [written(odd), written(usual)])
 
 
 @pytest.mark.parametrize("nulls", [["location"], ["location", "anchor"]])
@@ -318,12 +336,45 @@ def test_a_location_that_is_null_makes_no_room_for_a_further_name(nulls: list[st
     assert_decided_alike(decoder, written(odd))
     for line in (written([*odd, (name, value)]), written([(name, value), *odd])):
         assert_decided_alike(decoder, line)
+        assert_decided_alike_together(decoder, [line, written(usual), line])
 
 
 @pytest.mark.parametrize("text", SAME_LENGTH)
 def test_a_timestamp_that_only_looks_canonical_is_seen(text: str) -> None:
-    decoder = warmed([written([("sensor_id", "1"), ("timestamp", stamp)]) for stamp in USUAL["timestamp"]])
-    assert_decided_alike(decoder, written([("sensor_id", "1"), ("timestamp", f'"{text}"')]))
+    usual = [written([("sensor_id", "1"), ("timestamp", stamp)]) for stamp in USUAL["timestamp"]]
+    decoder, line = warmed(usual), written([("sensor_id", "1"), ("timestamp", f'"{text}"')])
+    assert_decided_alike(decoder, line)
+    assert_decided_alike_together(decoder, [usual[0], line])
+
+
+def test_a_name_given_twice_is_seen_where_another_line_lacks_one() -> None:
+    """Together they have as many commas as two usual lines have."""
+    usual = written([("sensor_id", "1"), ("timestamp", USUAL["timestamp"][0]), ("seq", "1"), ("temperature", "1")])
+    lacking = written([("sensor_id", "1"), ("timestamp", USUAL["timestamp"][0]), ("seq", "1")])
+    twice = usual[:-1] + b', "seq": 2}'
+    decoder = warmed([usual, lacking])
+    assert decoder.decode_usual([usual, usual]) is not None
+    assert decoder.decode_usual([usual, lacking, twice]) is None
+    assert decoder.decode_usual([lacking, twice, twice]) is None
+    assert_decided_alike_together(decoder, [usual, lacking, twice])
+
+
+def test_lines_of_one_shape_are_decoded_together() -> None:
+    """Otherwise the tests above would find nothing to compare."""
+    lines = [
+        written([("sensor_id", str(number)), ("timestamp", f'"2024-01-21 10:06:04.{number:06}"'), ("seq", "1")])
+        for number in range(500)
+    ]
+    decoder = Decoder(RICH)
+    assert decoder.decode_usual(lines) is None
+    decoder.decode(lines[0])
+    decoder.decode(lines[0])
+    padded = [b" " + lines[0] + b"\r", *lines[1:]]
+    found = decoder.decode_usual(padded)
+    assert found is not None
+    assert (found.sensor_ids, found.lines) == (list(range(500)), lines)
+    assert found.micros == [decoder.decode(line).micros for line in lines]
+    assert decoder.decode_usual([*lines, b" " * tested.LONGEST_NUMBER + lines[0]]) is None
 
 
 @pytest.mark.parametrize("vector", RECORDS, ids=lambda vector: vector["name"])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maredata.reading import Reason, parse_timestamp
+from maredata.reading import Reason, format_timestamp, parse_timestamp
 from maredata.schema import load_schema
 from maredata.settings import CHECKOUT, Udp
 from maredata.settings import Reading as Rules
@@ -186,6 +186,44 @@ def test_the_observatory_s_record_again_and_again() -> None:
     world.datagrams(*[OBSERVATORY] * 3)
     world.datagrams(OBSERVATORY)
     assert world.published == [OBSERVATORY] * 4
+
+
+def test_lines_that_nothing_is_unusual_about_come_out_as_the_others_do() -> None:
+    """Together they go another way than with a stranger among them."""
+    lines = [GOOD.replace(b'"sensor_id": 12', b'"sensor_id": %d' % number) for number in range(1, 9)]
+    assert len(set(lines)) == len(lines)
+    together, apart = World(), World()
+    for world in (together, apart):
+        world.datagrams(GOOD)
+        world.datagrams(GOOD)
+    assert together.intake.checker.usual(lines, ARRIVAL) is not None
+    together.datagrams(*lines)
+    apart.datagrams(*lines[:4], b"x", *lines[4:])
+    assert together.outlet.messages == apart.outlet.messages
+    assert together.ledger.lines == apart.ledger.lines - 1
+    surveys = [[sensor for part in world.sensors.survey(ARRIVAL) for sensor in part] for world in (together, apart)]
+    assert surveys[0] == surveys[1]
+
+
+@pytest.mark.parametrize("micros", [-1, 86_400_000_001])
+def test_lines_of_a_known_shape_are_rejected_together_where_their_time_is_out_of_the_window(micros: int) -> None:
+    """One of them, wherever it stands, is found."""
+    world = World()
+    stamp = format_timestamp(ARRIVAL + micros if micros > 0 else 631_151_999_999_999)
+    late = GOOD.replace(b"2025-06-01 10:00:00.000001", stamp.encode())
+    for _ in range(2):
+        world.datagrams(GOOD, late, GOOD)
+        world.datagrams(late, GOOD)
+    assert world.published == [GOOD] * 6
+    assert world.ledger.rejected.total() == 4
+
+
+def test_a_mistake_of_ours_in_the_quick_way_costs_nothing_but_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    monkeypatch.setattr(world.intake.checker, "_decode_usual", lambda _lines: 1 // 0)
+    world.datagrams(GOOD, b"x")
+    assert world.published == [GOOD]
+    assert world.ledger.rejected == {"malformed": 1}
 
 
 def test_a_batch_of_datagrams_is_published_and_kept_together_and_each_rejection_has_its_sender() -> None:

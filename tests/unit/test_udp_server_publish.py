@@ -63,9 +63,17 @@ class FakeKafka:
 
 
 class _Queued:
-    def __init__(self, value: bytes, report: Report) -> None:
-        self.value, self.report = value, report
+    """A message in the producer, and its report. Half of the keys belong to each of two partitions."""
+
+    def __init__(self, value: bytes, key: bytes | None, report: Report | None) -> None:
+        self.value, self.kept_key, self.report = value, key, report
         self.logged = False  # an idempotent producer's retry is not logged again
+
+    def key(self) -> bytes | None:
+        return self.kept_key
+
+    def partition(self) -> int:
+        return sum(self.kept_key or b"") % 2
 
 
 class FakeProducer:
@@ -75,44 +83,55 @@ class FakeProducer:
         self.kafka = kafka
         self.configuration = configuration
         self.queue: list[_Queued] = []
-        self.reports: list[tuple[KafkaError | None, Report]] = []
+        self.reports: list[tuple[KafkaError | None, _Queued]] = []
         self.produced: list[tuple[str, bytes, bytes | None, Any]] = []
+        self.asked = 0  # for a report
         self.room = 1_000_000_000
         self.fatal = False
         self.gap = False
         self.raises_at_poll: KafkaError | None = None
 
     def produce(
-        self, topic: str, value: bytes, key: bytes | None, _partition: int, on_delivery: Report, headers: Any = None
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes | None,
+        partition: int,
+        on_delivery: Report | None,
+        headers: Any = None,
     ) -> None:
         if self.fatal:
             raise KafkaException(FATAL)
         if len(self.queue) >= self.room:
             raise BufferError("queue full")
         self.produced.append((topic, value, key, headers))
-        self.queue.append(_Queued(value, on_delivery))
+        self.asked += on_delivery is not None
+        self.queue.append(_Queued(value, key, on_delivery))
+        assert partition in (-1, self.queue[-1].partition()), "a key has changed its partition"
 
-    def arrive(self, count: int = 1_000_000, acknowledged: bool = True) -> None:
+    def arrive(self, count: int = 1_000_000, acknowledged: bool = True, partition: int | None = None) -> None:
         """The next messages reach the log. Without an acknowledgement the producer never learns of it."""
-        if self.gap and self.configuration["enable.gapless.guarantee"]:
+        if self.gap:
             return
-        for queued in self.queue[:count]:
+        for queued in [queued for queued in self.queue if partition in (None, queued.partition())][:count]:
             if not queued.logged:
                 self.kafka.log.append(queued.value)
                 queued.logged = True
             if acknowledged:
-                self.reports.append((None, queued.report))
-        if acknowledged:
-            del self.queue[:count]
+                self.reports.append((None, queued))
+                self.queue.remove(queued)
 
     def fail_first(self, error: KafkaError) -> None:
+        """The broker takes neither the first message nor, where no gap may be, any other from now on."""
         if self.queue:
-            self.reports.append((error, self.queue.pop(0).report))
-            self.gap = True
+            self.reports.append((error, self.queue.pop(0)))
+            if self.configuration["enable.gapless.guarantee"]:
+                self.gap = True
+                self.fail_for_good()
 
     def lose_topic(self) -> None:
         """librdkafka gives up on all it holds, once the topic is known to be missing, and stays usable."""
-        self.reports += [(UNKNOWN_TOPIC, queued.report) for queued in self.queue]
+        self.reports += [(UNKNOWN_TOPIC, queued) for queued in self.queue]
         self.queue.clear()
 
     def fail_for_good(self) -> None:
@@ -120,7 +139,7 @@ class FakeProducer:
         self.raises_at_poll = FATAL
 
     def purge(self, **_which: bool) -> None:
-        self.reports += [(PURGED, queued.report) for queued in self.queue]
+        self.reports += [(PURGED, queued) for queued in self.queue]
         self.queue.clear()
 
     def poll(self, _timeout: float = 0) -> int:
@@ -128,8 +147,9 @@ class FakeProducer:
             self.raises_at_poll = None
             raise KafkaException(FATAL)
         reports, self.reports = self.reports, []
-        for error, report in reports:
-            report(error, None)
+        for error, queued in reports:
+            if queued.report is not None:
+                queued.report(error, queued)
         return len(reports)
 
     flush = poll
@@ -217,7 +237,8 @@ class World:
         self.lines += count
         self.unanswered.add(call)
         refused = self.account.refused.total()
-        self.channel.send([Message(b"1", content) for content in self.calls[call]], partial(self._answered, call))
+        messages = [Message(key_of(content), content) for content in self.calls[call]]
+        self.channel.send(messages, partial(self._answered, call))
         assert self.account.refused.total() - refused == (count if self.answers.get(call) is False else 0)
         return call
 
@@ -287,7 +308,9 @@ class World:
         assert len(self.kafka.producer.queue) < MOST_MESSAGES + LARGEST_BATCH
         assert self.spool.bytes <= self.most_spooled
         first = list(dict.fromkeys(log))
-        assert first == sorted(first), "out of order"
+        for partition in (0, 1):
+            of_it = [content for content in first if _Queued(content, key_of(content), None).partition() == partition]
+            assert of_it == sorted(of_it), "out of order"
         assert self.may_repeat or len(first) == len(log), "produced twice without need"
         assert not set(self.refused()) & set(log)
 
@@ -298,6 +321,10 @@ class World:
 
 def value(number: int, size: int = 0) -> bytes:
     return b"%08d" % number + b"x" * size
+
+
+def key_of(value: bytes) -> bytes:
+    return b"%d" % (int(value[:8]) % 4)
 
 
 def spooled(spool: Spool, folder: Path) -> list[bytes]:
@@ -329,6 +356,8 @@ STEPS = st.lists(
         st.tuples(st.just("send"), st.integers(0, LARGEST_BATCH)),
         st.tuples(st.just("send"), st.integers(1, LARGEST_BATCH)),
         st.tuples(st.just("arrive"), st.integers(1, 8)),
+        st.tuples(st.just("arrive in partition 0"), st.integers(1, 8)),
+        st.tuples(st.just("arrive in partition 1"), st.integers(1, 8)),
         st.tuples(st.just("arrive unheard of"), st.integers(1, 5)),
         st.tuples(st.just("wait"), st.sampled_from([0.0, 0.5, 1.1, 2.5])),
         st.tuples(st.just("refuse one"), st.just(0)),
@@ -355,6 +384,8 @@ def take(world: World, step: str, amount: Any) -> None:  # noqa: PLR0912 - one b
             world.send(1, amount)
         case "arrive":
             producer.arrive(amount)
+        case "arrive in partition 0" | "arrive in partition 1":
+            producer.arrive(amount, partition=int(step[-1]))
         case "arrive unheard of":
             producer.arrive(amount, acknowledged=False)
         case "wait":
@@ -640,6 +671,64 @@ def test_what_was_spooled_after_the_last_word_of_the_ledger_is_counted_by_the_ne
     world.crash()
     assert world.lines == 5
     assert world.account == Account(accepted=5, spooled=5)
+
+
+def test_kafka_is_asked_for_one_report_of_each_partition_once_the_keys_are_known(world: World) -> None:
+    producer = world.kafka.producer
+    world.send(4)
+    assert producer.asked == 4
+    producer.arrive()
+    world.poll()
+    for _ in range(3):
+        producer.asked = 0
+        world.send(LARGEST_BATCH)
+        assert producer.asked == 2
+        producer.arrive(1)
+        world.poll()
+        assert world.account.in_flight == LARGEST_BATCH
+        producer.arrive()
+        world.poll()
+        assert world.account.in_flight == 0
+    assert world.answers == dict.fromkeys(range(4), True)
+
+
+def test_a_batch_is_accepted_when_the_last_of_each_partition_is_acknowledged(world: World) -> None:
+    producer = world.kafka.producer
+    world.send(4)
+    producer.arrive()
+    world.poll()
+    world.send(4)
+    for partition in (1, 0):
+        assert world.account == Account(accepted=4, in_flight=4)
+        producer.arrive(partition=partition)
+        world.poll()
+    assert world.account == Account(accepted=8)
+
+
+def test_a_new_producer_is_asked_anew_for_the_partitions_of_the_keys(world: World) -> None:
+    """The topic may have been made anew, with fewer."""
+    world.send(4)
+    world.kafka.producer.arrive()
+    world.poll()
+    world.kafka.producer.fail_for_good()
+    world.poll()
+    world.clock.pass_by(1.01)
+    world.poll()
+    world.send(4)
+    assert len(world.kafka.producers) == 2
+    assert world.kafka.producer.asked == 4
+
+
+def test_the_partitions_of_a_bounded_number_of_keys_are_remembered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "_MOST_KEYS", 3)
+    for _ in range(3):
+        world.send(4)
+        world.kafka.producer.arrive()
+        world.poll()
+        assert len(world.channel._said.partitions) <= 3
+    assert world.account == Account(accepted=12)
 
 
 # --- both channels

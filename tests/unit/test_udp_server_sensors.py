@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maredata.reading import Decoder, Reading, format_timestamp
+from maredata.reading import Decoder, Reading, Readings, format_timestamp
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, Udp
 from udp_server import sensors as tested
@@ -36,7 +36,9 @@ class World:
         return self.observe(self.reading(seq, START + second * SECOND, sensor, **values))
 
     def observe(self, reading: Reading) -> bytes:
-        return self.sensors.observe(reading, self.now)
+        readings = Readings.none()
+        readings.add(reading)
+        return self.sensors.observe(readings, self.now)[0]
 
     def reading(self, seq: int | None, micros: int, sensor: int = 1, **values: Any) -> Reading:
         record = {"sensor_id": sensor, "timestamp": format_timestamp(micros), **values}

@@ -1,4 +1,8 @@
-"""Everything that `mare test` runs, one after the other; each part's own output, and a line for each at the end."""
+"""Everything that `mare test` runs, one after the other; each part's own output, and a line for each at the end.
+
+Arguments other than `--fast` are pytest's: with files or tests named, these alone run; with options only (`-k kill`),
+they choose among the integration tests, or with `--fast` among the unit tests.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +19,32 @@ from maredata.settings import load_settings
 sys.exit(artifacts.test_plugin(machine.find_java(load_settings())))"""
 
 
-def main(arguments: list[str]) -> int:
+def parts_of(arguments: list[str]) -> dict[str, list[str]]:
+    """The commands to run, by the names under which the end speaks of them."""
     fast = "--fast" in arguments
     chosen = [argument for argument in arguments if argument != "--fast"]
     python = [sys.executable, "-m"]
-    parts: dict[str, list[str]] = {}
-    if not chosen:
-        parts |= {
-            "lint": [*python, "ruff", "check", "."],
-            "format": [*python, "ruff", "format", "--check", "."],
-            "types": [*python, "mypy"],
-            "units": [*python, "pytest", "tests/unit"],
-        }
-        if not fast:
-            parts["plugin"] = [sys.executable, "-c", PLUGIN_TESTS]
+    folder = "tests/unit" if fast else "tests/integration"
+    if chosen:
+        named = any((CHECKOUT / argument.partition("::")[0]).exists() for argument in chosen)
+        return {"chosen": [*python, "pytest", *([] if named else [folder]), *chosen]}
+    parts = {
+        "lint": [*python, "ruff", "check", "."],
+        "format": [*python, "ruff", "format", "--check", "."],
+        "types": [*python, "mypy"],
+        "units": [*python, "pytest", "tests/unit"],
+    }
     if not fast:
-        parts["integration"] = [*python, "pytest", "tests/integration", *chosen]
-    elif chosen:
-        parts["units"] = [*python, "pytest", "tests/unit", *chosen]
+        parts["plugin"] = [sys.executable, "-c", PLUGIN_TESTS]
+        parts["integration"] = [*python, "pytest", folder]
+    return parts
+
+
+def main(arguments: list[str]) -> int:
     # A developer's own settings must not reach into tests.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MARE_")}
     results: list[tuple[str, bool, float]] = []
-    for name, command in parts.items():
+    for name, command in parts_of(arguments).items():
         print(f"\n=== {name}: {' '.join(command[2:]).splitlines()[0]}", flush=True)
         began = time.monotonic()
         status = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode

@@ -322,6 +322,13 @@ def test_a_datagram_of_somebody_who_may_not_send_is_refused_with_all_its_lines()
     assert (world.ledger.lines, world.ledger.missing()) == (7, 0)
 
 
+def test_a_rejected_line_has_its_sender_also_behind_a_datagram_that_was_refused() -> None:
+    world = World(networks="10.0.0.0/8")
+    payloads = (GOOD, b"x\n" + GOOD, b"y")
+    world.datagrams(*payloads, senders=lambda number: (f"10.0.0.{number}" if number else "192.0.2.1", number))
+    assert [(rejection.line, sender[1]) for rejection, sender in world.outlet.kept] == [(b"x", 1), (b"y", 2)]
+
+
 def test_the_rate_is_counted_in_lines_and_a_datagram_is_taken_or_refused_as_a_whole() -> None:
     world = World(rate_limit=3)
     world.datagrams(GOOD + b"\n" + GOOD, GOOD + b"\nx", GOOD)

@@ -132,7 +132,7 @@ class _Batch:
         start = 0
         batch = []
         for length in self._lengths[: max(count, 0)].tolist():
-            batch.append(bytes(payloads[start : start + length]))
+            batch.append(payloads[start : start + length].tobytes())
             start += _LARGEST
         return batch
 

@@ -20,7 +20,7 @@ from maredata.reading import Reading
 from maredata.schema import Schema
 from maredata.settings import Settings
 from udp_server.rejected_stores import Identity, Outlet, await_mariadb, open_mariadb, stored
-from udp_server.rejected_topic import Entry, Wanted, open_records
+from udp_server.rejected_topic import Entry, Wanted, open_entries
 
 if TYPE_CHECKING:
     from udp_server.check import Checker
@@ -69,8 +69,8 @@ def list_rejected(
     """
     wanted = Wanted(reason, sender, since)
     checker = _checker(settings, schema)
-    with open_records(settings, since) as records:
-        chunks = records.chunks(newest_first=limit is not None)
+    with open_entries(settings, since) as entries:
+        chunks = entries.chunks(newest_first=limit is not None)
         found: Iterable[Entry] = (entry for chunk in chunks for entry in chunk if entry in wanted)
         if limit is not None:
             found = reversed(list(islice(found, limit)))
@@ -101,8 +101,8 @@ def replay(
     outlet = None if dry_run else Outlet(settings)
     if not overwrite:
         await_mariadb(settings)
-    with open_records(settings, since) as records, open_mariadb(settings) as mariadb, closing(_Identities()) as seen:
-        for chunk in records.chunks(newest_first=True):
+    with open_entries(settings, since) as entries, open_mariadb(settings) as mariadb, closing(_Identities()) as seen:
+        for chunk in entries.chunks(newest_first=True):
             readings = _last_of_each(checker, (entry for entry in chunk if entry in wanted), seen, done)
             there = set() if overwrite else stored(mariadb, map(_identity, readings))
             missing = [reading for reading in readings if _identity(reading) not in there]

@@ -1,32 +1,23 @@
-"""Topic `readings.rejected` as entries: which there are, read in chunks from either end, and how they are shown."""
+"""Topic `readings.rejected` as entries: which there are, and how they are shown."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from time import monotonic
 from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 from rich.table import Table
-from rich.text import Text
 
-from maredata.errors import StoreError
 from maredata.names import REJECTED
 from maredata.reading import Refused, format_timestamp, parse_timestamp
+from maredata.records import Records, open_consumer, text_or_base64, visible
+from maredata.records import kafka_errors as kafka_errors  # noqa: PLC0414  # rejected_stores takes it from here
 from maredata.settings import Settings
-from maredata.stores import kafka_consumer
 
 UNKNOWN = "unknown"  # the reason of a record without the gateway's headers
 
-_CHUNK = 2000  # records in memory at once, each of up to 64 KiB; with fewer, most that is fetched is fetched in vain
-_SILENCE = 30.0  # seconds without a record after which the broker is given up
-_BOOTSTRAP = 8_000  # milliseconds
 _CLOCKS = 3_600_000  # milliseconds that the gateway's clock may be ahead of Kafka's
-_SHOWN = 120  # characters of a text in a table
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +39,7 @@ class Entry:
         """As JSON can hold it; a line that is no UTF-8 becomes `line_base64`, as it does in Elasticsearch."""
         known = {name: value for name, value in asdict(self).items() if name != "line"}
         known["received"] = format_timestamp(self.received)
-        try:
-            return known | {"line": self.line.decode("utf-8")}
-        except UnicodeDecodeError:
-            return known | {"line_base64": base64.b64encode(self.line).decode("ascii")}
+        return known | text_or_base64("line", self.line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,63 +61,16 @@ class Wanted:
         return self.sender is not None and sender.rpartition(":")[0].strip("[]") == self.sender.strip("[]")
 
 
-class Records:
-    """What the topic held when this was made. The topic has one partition: `maredata.topics` makes it so."""
-
-    def __init__(self, consumer: KafkaConsumer, since: int | None) -> None:
-        """With `since` (microseconds since 1970), those that came long before are left out."""
-        if consumer.partitions_for_topic(REJECTED) is None:
-            raise StoreError(f"Kafka has no topic {REJECTED}: run `mare up` or `mare apply` first.")
-        self._consumer = consumer
-        self._partition = TopicPartition(REJECTED, 0)
-        consumer.assign([self._partition])
-        self._end: int = consumer.end_offsets([self._partition])[self._partition]
-        self._first: int = consumer.beginning_offsets([self._partition])[self._partition]
-        if since is not None:
-            # Kafka's timestamp is of the writing, which comes after the receiving.
-            written = max(0, since // 1000 - _CLOCKS)
-            found = consumer.offsets_for_times({self._partition: written})[self._partition]
-            self._first = self._end if found is None else max(self._first, found.offset)
-
-    def chunks(self, newest_first: bool = False) -> Iterator[list[Entry]]:
-        """All of them, a bounded number at a time; chunks and what is in them have the same order."""
-        starts = range(self._first, self._end, _CHUNK)
-        for start in reversed(starts) if newest_first else starts:
-            entries = list(self._read(start, min(start + _CHUNK, self._end)))
-            yield entries[::-1] if newest_first else entries
-
-    def _read(self, first: int, end: int) -> Iterator[Entry]:
-        self._consumer.seek(self._partition, first)
-        last_word = monotonic()
-        # What retention takes meanwhile moves the position on, maybe beyond the end.
-        while self._consumer.position(self._partition) < end:
-            records = self._consumer.poll(timeout_ms=500, max_records=_CHUNK).get(self._partition, [])
-            if records:
-                last_word = monotonic()
-            elif monotonic() - last_word > _SILENCE:
-                raise StoreError(f"Kafka stopped sending topic {REJECTED}: look at `mare logs kafka`.")
-            for record in records:
-                if record.offset < end:
-                    yield entry_of(record)
-
-
 @contextmanager
-def open_records(settings: Settings, since: int | None) -> Iterator[Records]:
-    """Raises StoreError, also for what goes wrong while the records are read."""
-    with kafka_errors(settings), closing(kafka_consumer(settings, bootstrap_timeout_ms=_BOOTSTRAP)) as consumer:
-        yield Records(consumer, since)
+def open_entries(settings: Settings, since: int | None) -> Iterator[Records[Entry]]:
+    """With `since` (microseconds since 1970), those that came long before are left out.
 
-
-@contextmanager
-def kafka_errors(settings: Settings) -> Iterator[None]:
-    """Turns an error of Kafka's client into a StoreError."""
-    try:
-        yield
-    except KafkaError as error:
-        raise StoreError(
-            f"Kafka at {settings.kafka.bootstrap} could not be asked ({error}):"
-            " look at `mare status`, and start it with `mare up`."
-        ) from None
+    Raises StoreError, also for what goes wrong while they are read.
+    """
+    # Kafka's timestamp is of the writing, which comes after the receiving.
+    written_since = None if since is None else since // 1000 - _CLOCKS
+    with open_consumer(settings) as consumer:
+        yield Records(consumer, REJECTED, entry_of, written_since)
 
 
 def entry_of(record: Any) -> Entry:
@@ -154,10 +95,5 @@ def render(entries: Iterable[Entry]) -> Table:
     table = Table("offset", "received (UTC)", "sender", "reason", "now", "detail", "line")
     for entry in entries:
         texts = (entry.sender, entry.reason, entry.now, entry.detail, entry.line.decode("utf-8", "backslashreplace"))
-        table.add_row(str(entry.offset), format_timestamp(entry.received), *map(_visible, texts))
+        table.add_row(str(entry.offset), format_timestamp(entry.received), *map(visible, texts))
     return table
-
-
-def _visible(text: str) -> Text:
-    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-    return Text("".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in shown))

@@ -23,7 +23,7 @@ from udp_server.files import WorkerFiles
 from udp_server.intake import Intake
 from udp_server.ledger import Ledger
 from udp_server.publish import Publisher
-from udp_server.receive import Receiver
+from udp_server.receive import BATCH, Receiver
 from udp_server.sensors import Sensors
 from udp_server.signals import captured_signals
 from udp_server.tcp import Chunk, Streams
@@ -33,8 +33,7 @@ log = logging.getLogger(__name__)
 _TICK = 1.0  # seconds between two looks at what changes slowly
 _LEDGER_SECONDS = 0.05  # what a worker that is killed can forget
 _BUSY_WAIT = 0.002  # seconds for the next datagram while Kafka's word is awaited
-_GATHER = 0.001  # seconds in which a next batch gathers: a turn of the loop costs as much as several datagrams
-_FULL_TURN = 256  # datagrams; who has so many to take in must not rest
+_GATHER = 0.004  # seconds in which a next batch gathers: a turn of the loop costs as much as many datagrams
 _IDLE_WAIT = 0.1  # and otherwise; a signal is seen no later than that
 _DRAIN_SECONDS = 2.0  # for what the sockets hold at the end, since senders may never stop
 _FLUSH_SECONDS = 3.0  # for Kafka to acknowledge the rest; what is left then is spooled
@@ -115,7 +114,7 @@ class Server:
             received = self._receive()
             if not received:
                 self._wait()
-            elif received < _FULL_TURN:
+            elif received < BATCH:  # else there is more already
                 time.sleep(_GATHER)
             self._publisher.poll()
             now = time.monotonic()

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from maredata.already import Identity, await_sink, open_lookup
+from maredata.names import MARIADB_SINK
 from maredata.reading import Reading
 from maredata.schema import Schema
 from maredata.settings import Settings
-from udp_server.rejected_stores import Identity, Outlet, await_mariadb, open_mariadb, stored
+from udp_server.rejected_stores import Outlet
 from udp_server.rejected_topic import Entry, Wanted, open_entries
 
 if TYPE_CHECKING:
@@ -100,11 +102,15 @@ def replay(
     done = Replay(dry_run=dry_run)
     outlet = None if dry_run else Outlet(settings)
     if not overwrite:
-        await_mariadb(settings)
-    with open_entries(settings, since) as entries, open_mariadb(settings) as mariadb, closing(_Identities()) as seen:
+        await_sink(settings, MARIADB_SINK)
+    with (
+        open_entries(settings, since) as entries,
+        open_lookup(settings, MARIADB_SINK) as stored,
+        closing(_Identities()) as seen,
+    ):
         for chunk in entries.chunks(newest_first=True):
             readings = _last_of_each(checker, (entry for entry in chunk if entry in wanted), seen, done)
-            there = set() if overwrite else stored(mariadb, map(_identity, readings))
+            there = set() if overwrite else stored(map(_identity, readings))
             missing = [reading for reading in readings if _identity(reading) not in there]
             if outlet is not None:
                 outlet.publish(missing[::-1])

@@ -12,7 +12,6 @@ from rich.table import Table
 from maredata.names import REJECTED
 from maredata.reading import Refused, format_timestamp, parse_timestamp
 from maredata.records import Records, open_consumer, text_or_base64, visible
-from maredata.records import kafka_errors as kafka_errors  # noqa: PLC0414  # rejected_stores takes it from here
 from maredata.settings import Settings
 
 UNKNOWN = "unknown"  # the reason of a record without the gateway's headers

@@ -20,6 +20,7 @@ from conftest import Instance, start_gateway
 from waiting import await_true
 
 from connect.rest import Rest
+from maredata import already
 from maredata.errors import StoreError
 from maredata.lag import connector_lag, end_offsets, group_members
 from maredata.names import (
@@ -38,7 +39,6 @@ from maredata.names import (
 from maredata.reading import format_timestamp, identity, parse_timestamp
 from maredata.settings import Settings
 from maredata.stores import connect_elasticsearch, connect_mariadb
-from udp_server import rejected_stores
 from udp_server.rejected import list_rejected, replay
 from udp_server.rejected_topic import Entry
 
@@ -299,7 +299,7 @@ def test_mended_rule_brings_rejected_lines_into_both_stores_once(
         producer.produce(READINGS, reading(temperature=3.5), key=b"%d" % (SENSOR + 7))
         assert producer.flush(30) == 0
         with monkeypatch.context() as patch, pytest.raises(StoreError, match="still 1 readings behind the topic"):
-            patch.setattr(rejected_stores, "_STORED", 0.0)
+            patch.setattr(already, "_STORED", 0.0)
             only_ours(mended)
     assert only_ours(mended).published == 0
     await_true(lambda: stored(instance) == (3.5, 3.5), what="the corrected one in both stores")

@@ -13,15 +13,16 @@ from typing import Any
 import mysql.connector
 import pytest
 from confluent_kafka import KafkaException
+from faking import FakeConsumer, FakeMariaDB
 from hypothesis import given
 from hypothesis import strategies as st
-from kafka import TopicPartition
 from kafka.errors import KafkaTimeoutError
 from rich.console import Console, RenderableType
 
+from maredata import already, records
 from maredata.errors import StoreError
 from maredata.lag import SinkOffsets
-from maredata.names import ELASTICSEARCH_SINK, MARIADB_SINK, READINGS, REJECTED
+from maredata.names import ELASTICSEARCH_SINK, MARIADB_SINK, READINGS
 from maredata.reading import format_timestamp, parse_timestamp
 from maredata.schema import load_schema
 from maredata.settings import CHECKOUT, Settings
@@ -56,89 +57,6 @@ def record(offset: int, value: bytes | None, received: int | None = None, **head
         timestamp=at // 1000 + 5,
         headers=[(name, text.encode()) for name, text in given_headers.items()] + [("received", instant.encode())],
     )
-
-
-class FakeConsumer:
-    """Stands in for kafka-python's consumer of the topic's one partition; every other poll brings nothing."""
-
-    def __init__(self, records: list[Any], first: int = 0, topic: str = REJECTED) -> None:
-        self.records = records
-        self.first = first  # what is older, retention took
-        self.topic = topic
-        self.silent = False
-        self.closed = False
-        self.polled: list[int] = []  # offsets
-        self._position = 0
-        self._polls = 0
-
-    def partitions_for_topic(self, topic: str) -> set[int] | None:
-        return {0} if topic == self.topic else None
-
-    def assign(self, partitions: list[TopicPartition]) -> None:
-        assert partitions == [TopicPartition(REJECTED, 0)]
-
-    def end_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(partitions, self.records[-1].offset + 1 if self.records else self.first)
-
-    def beginning_offsets(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-        return dict.fromkeys(partitions, self.first)
-
-    def offsets_for_times(self, wanted: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
-        return {
-            partition: next((one for one in self.records if one.timestamp >= at), None)
-            for partition, at in wanted.items()
-        }
-
-    def seek(self, _partition: TopicPartition, offset: int) -> None:
-        self._position = max(self.first, offset)
-
-    def position(self, _partition: TopicPartition) -> int:
-        return self._position
-
-    def poll(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
-        assert timeout_ms
-        self._polls += 1
-        if self.silent or self._polls % 2:
-            return {}
-        # It gives what it has fetched, also from behind what was asked for.
-        found = [one for one in self.records if one.offset >= self._position][: min(max_records, 4)]
-        self.polled += [one.offset for one in found]
-        self._position = found[-1].offset + 1 if found else self.end_offsets([TopicPartition(REJECTED, 0)]).popitem()[1]
-        return {TopicPartition(REJECTED, 0): found}
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class FakeMariaDB:
-    """Stands in for a session whose only question is which of the identities named are there."""
-
-    def __init__(self) -> None:
-        self.there: set[Identity] = set()
-        self.asked: list[int] = []  # how many identities at once
-        self.error: mysql.connector.Error | None = None
-        self._rows: list[Identity] = []
-
-    def cursor(self) -> FakeMariaDB:
-        return self
-
-    def execute(self, _sql: str, bound: list[Any]) -> None:
-        if self.error is not None:
-            raise self.error
-        named, sensor_id = set(), 0
-        for value in bound:
-            if isinstance(value, int):
-                sensor_id = value
-            else:
-                named.add((sensor_id, parse_timestamp(value)))
-        self.asked.append(len(named))
-        self._rows = sorted(named & self.there)
-
-    def fetchall(self) -> list[Identity]:
-        return self._rows
-
-    def close(self) -> None:
-        pass
 
 
 @dataclass
@@ -194,15 +112,15 @@ def passed(end: int, committed: int) -> SinkOffsets:
 
 
 @contextmanager
-def world(records: list[Any], first: int = 0, chunk: int = 3) -> Iterator[World]:
-    made = World(FakeConsumer(records, first), offsets=[passed(7, 7)])
+def world(held: list[Any], first: int = 0, chunk: int = 3) -> Iterator[World]:
+    made = World(FakeConsumer(held, first), offsets=[passed(7, 7)])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rejected_topic, "_CHUNK", chunk)
-        patch.setattr(rejected_topic, "kafka_consumer", lambda _settings, **_: made.consumer)
-        patch.setattr(rejected_stores, "connect_mariadb", lambda _settings: made.mariadb)
+        patch.setattr(records, "_CHUNK", chunk)
+        patch.setattr(records, "kafka_consumer", lambda _settings, **_: made.consumer)
+        patch.setattr(already, "connect_mariadb", lambda _settings: made.mariadb)
         patch.setattr(rejected_stores, "Producer", made.make_producer)
-        patch.setattr(rejected_stores, "sink_offsets", made.look)
-        patch.setattr(rejected_stores, "_LOOK", 0)
+        patch.setattr(already, "sink_offsets", made.look)
+        patch.setattr(already, "_LOOK", 0)
         yield made
 
 
@@ -274,7 +192,7 @@ def test_list_gives_everything_that_is_left(limit: int | None) -> None:
 
 
 def test_chunks_are_small_whatever_the_topic_holds() -> None:
-    with world([record(offset, line()) for offset in range(50)]), rejected_topic.open_records(SETTINGS, None) as found:
+    with world([record(offset, line()) for offset in range(50)]), rejected_topic.open_entries(SETTINGS, None) as found:
         chunks = list(found.chunks(newest_first=True))
     assert max(map(len, chunks)) == 3
     assert [entry.offset for chunk in chunks for entry in chunk] == list(reversed(range(50)))
@@ -342,12 +260,12 @@ def test_list_says_what_todays_rules_say() -> None:
 
 def test_topic_that_is_not_there_is_said() -> None:
     with world([]) as made, pytest.raises(StoreError, match=r"no topic readings\.rejected: run `mare up`"):
-        made.consumer.topic = "other"
+        made.consumer.partitions = {"other": {0}}
         next(list_rejected(SETTINGS, SCHEMA))
 
 
 def test_kafka_that_falls_silent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rejected_topic, "_SILENCE", 0.0)
+    monkeypatch.setattr(records, "_SILENCE", 0.0)
     with world([record(0, line())]) as made, pytest.raises(StoreError, match="Kafka stopped sending"):
         made.consumer.silent = True
         next(list_rejected(SETTINGS, SCHEMA))
@@ -357,7 +275,7 @@ def test_kafka_that_is_away_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(_settings: Settings, **_options: Any) -> FakeConsumer:
         raise KafkaTimeoutError
 
-    monkeypatch.setattr(rejected_topic, "kafka_consumer", away)
+    monkeypatch.setattr(records, "kafka_consumer", away)
     with pytest.raises(StoreError, match=f"Kafka at {SETTINGS.kafka.bootstrap} could not be asked"):
         next(list_rejected(SETTINGS, SCHEMA))
 
@@ -444,7 +362,7 @@ def test_each_reading_is_published_once_as_it_was_last(lines: list[bytes], there
 
 
 def test_mariadb_is_asked_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rejected_stores, "_LOOKUP", 8)
+    monkeypatch.setattr(already, "_LOOKUP", 8)
     with world([record(n, line(n)) for n in range(50)], chunk=20) as made:
         made.mariadb.there = {(n, EARLY) for n in range(0, 50, 2)}
         assert replay(ALLOWED, SCHEMA).already_there == 25
@@ -462,7 +380,7 @@ def test_replay_waits_for_what_was_in_the_topic_at_its_start() -> None:
 
 
 def test_mariadb_that_does_not_catch_up_is_said_and_nothing_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rejected_stores, "_STORED", 0.0)
+    monkeypatch.setattr(already, "_STORED", 0.0)
     with world([record(0, line())]) as made:
         made.offsets = [passed(10, 4)]
         with pytest.raises(StoreError, match="still 6 readings behind the topic"):

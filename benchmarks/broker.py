@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import KafkaError
 
-from installs import artifacts, machine
+from benchmarks import engines
 from installs.engines import kafka
-from installs.process import Port, await_ready, start, stop
 from maredata.errors import StoreError
 from maredata.names import READINGS
 from maredata.settings import Settings
 from maredata.stores import kafka_admin, kafka_consumer
 from maredata.topics import apply_topics, wanted_topics
 
-_STOP_SECONDS = 30
 _TOPIC_SECONDS = 30
-FIRST_PORT = "--first-port"  # the option that moves all ports
 
 
 @contextmanager
@@ -33,23 +28,9 @@ def running(settings: Settings, progress: Callable[[str], None]) -> Iterator[int
         MachineError: this machine lacks something.
         EngineError: Kafka did not start.
     """
-    java = machine.find_java(settings)
-    machine.check_entry(settings, settings.home, settings.engines, java.home)
-    artifacts.fetch(settings, java, progress)
-    ports = (Port(settings.kafka.port, FIRST_PORT), Port(settings.kafka.controller_port, FIRST_PORT))
-    service = replace(kafka(settings, java), ports=ports)
-    stop(settings, service.name, _STOP_SECONDS)  # of a benchmark that was killed
-    shutil.rmtree(settings.home / "data", ignore_errors=True)
-    machine.check_ports([service], settings.kafka.host)
-    try:
-        progress("starting Kafka")
-        record = start(settings, service)
-        await_ready(settings, service, record)
+    with engines.running(settings, (kafka,), progress) as pids:
         apply_topics(settings, lambda _: None)
-        yield record.pid
-    finally:
-        stop(settings, service.name, _STOP_SECONDS)
-        shutil.rmtree(settings.home / "data", ignore_errors=True)
+        yield pids["kafka"]
 
 
 def fresh_topic(settings: Settings, name: str) -> None:

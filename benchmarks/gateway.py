@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks import broker, machine
+from benchmarks.engines import alone
+from benchmarks.engines import ends_in_order
 from benchmarks.measure import Bench
 from benchmarks.peers import PEERS, RECEIVERS, check_peers, install_peers
 from benchmarks.receivers import Gateway
 from benchmarks.result import Limit, Run, by_receiver, summary, write_result
 from benchmarks.sender import MOST_LINES, Load, compile_sender
-from maredata.errors import EngineAlreadyRunning, SettingsError
+from maredata.errors import SettingsError
 from maredata.settings import Events, Kafka, Metrics, Reading, Settings, Tcp, Udp
 
 _WARM_UP = Load(rate=20_000, seconds=3)  # a broker that was just started is slow until Java has compiled it
@@ -84,7 +83,7 @@ def run(settings: Settings, options: Options, command: str, progress: Progress) 
     facts = machine.facts()
     names = options.receivers
     rounds = 0 if options.find_limit or options.latency else options.rounds
-    with _alone(own.home), _ends_in_order(), broker.running(own, progress) as pid:
+    with alone(own.home), ends_in_order(), broker.running(own, progress) as pid:
         bench = Bench(own, sender, pid, progress)
         progress("warming the broker up")
         bench.measure(Gateway.name, _WARM_UP, 0)
@@ -122,25 +121,3 @@ def own_settings(settings: Settings, options: Options) -> Settings:
             "reading": Reading(),
         }
     )
-
-
-@contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Two benchmarks would have the same ports, and would measure each other."""
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise EngineAlreadyRunning("Another benchmark runs here: wait until it is done.") from None
-        yield
-
-
-@contextmanager
-def _ends_in_order() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does, so that broker and receiver are not left behind."""
-    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, earlier)

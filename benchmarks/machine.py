@@ -17,6 +17,8 @@ import psutil
 from installs import artifacts
 from maredata.settings import CHECKOUT
 
+_PROGRAMS = ("kafka", "python", "confluent-kafka", "msgspec")  # whose versions say most
+
 
 def facts() -> dict[str, Any]:
     """As JSON; None for what can't be known here."""
@@ -30,6 +32,7 @@ def facts() -> dict[str, Any]:
         "load_average_before": os.getloadavg()[0],
         "versions": {
             "kafka": artifacts.versions()["kafka"],
+            "elasticsearch": artifacts.versions()["elasticsearch"],
             "python": platform.python_version(),
             "confluent-kafka": version("confluent-kafka"),
             "librdkafka": confluent_kafka.libversion()[0],
@@ -54,15 +57,15 @@ def cpu_model(cpuinfo: str) -> str | None:
     return next((value.strip() for key, _, value in rows if key.strip() == "model name"), None)
 
 
-def describe(machine: dict[str, Any]) -> str:
-    """The most important of it in one line."""
+def describe(machine: dict[str, Any], programs: Sequence[str] = _PROGRAMS) -> str:
+    """The most important of it in one line, with the versions of `programs`."""
     versions = machine["versions"]
     memory = machine["memory_bytes"] / (1 << 30)
     tree = f"{(machine['commit'] or 'no commit')[:10]}{' with uncommitted changes' if machine['dirty'] else ''}"
+    named = ", ".join(f"{name} {versions[name]}" for name in programs)
     return (
         f"{machine['cores']} cores ({machine['model'] or 'unknown'}), {memory:.0f} GiB, Linux {machine['kernel']};"
-        f" Kafka {versions['kafka']}, Python {versions['python']}, confluent-kafka {versions['confluent-kafka']},"
-        f" msgspec {versions['msgspec']}; {tree}"
+        f" {named}; {tree}"
     )
 
 

@@ -16,6 +16,7 @@ from benchmarks.machine import describe
 from benchmarks.result import LATE_SECONDS, Limit, Run, busy_warning, by_receiver, spread, verdict, worst
 
 WIDTH = 150  # characters that the widest table takes
+_TEXTS = ("what", "receiver", "verdict")  # columns that hold no numbers
 
 
 def render(report: Report) -> Group:
@@ -45,7 +46,9 @@ def _elsewhere(report: Report) -> list[float]:
 def runs_table(runs: Sequence[Run]) -> Table:
     """Every run's counts, as they must agree."""
     columns = ("offered", "sent", "dropped by kernel", "received", "published", "in Kafka", "lost", "drained", "buffer")
-    table = _table("round", "receiver", *columns, title="Counts of each run: datagrams, from “published” on records")
+    table = simple_table(
+        "round", "receiver", *columns, title="Counts of each run: datagrams, from “published” on records"
+    )
     for run in runs:
         counts = (run.load.datagrams, run.sent.datagrams, run.kernel_dropped, run.received, run.published)
         table.add_row(
@@ -62,7 +65,7 @@ def summary_table(runs: Sequence[Run]) -> Table:
     """A row for each receiver: medians of its rounds with the least and the most, and the worst run's verdict."""
     counts = ("workers", "offered/s", "readings/s", "received", "lost", "in Kafka")
     title = "Medians of the rounds (least to most); CPU seconds for a million readings in Kafka (sender: sent)"
-    table = _table("receiver", *counts, "CPU", "broker CPU", "sender CPU", "verdict", title=title)
+    table = simple_table("receiver", *counts, "CPU", "broker CPU", "sender CPU", "verdict", title=title)
     for receiver, own in by_receiver(runs).items():
         load = own[0].load
         seen = spread(run.received for run in own)
@@ -74,9 +77,9 @@ def summary_table(runs: Sequence[Run]) -> Table:
             _count(int(seen[0]) if seen else None),
             _count(worst(own).lost),
             _count(int(median(run.in_kafka for run in own))),
-            _spread_text(run.cpu_per_million for run in own),
-            _spread_text(run.broker_per_million for run in own),
-            _spread_text(run.sender_per_million for run in own),
+            spread_text(run.cpu_per_million for run in own),
+            spread_text(run.broker_per_million for run in own),
+            spread_text(run.sender_per_million for run in own),
             verdict(worst(own)),
         )
     return table
@@ -84,7 +87,7 @@ def summary_table(runs: Sequence[Run]) -> Table:
 
 def limits_table(limits: Sequence[Limit]) -> Table:
     title = f"Limits: no loss, and done within {LATE_SECONDS:.0f} s of the sender's end"
-    table = _table("receiver", "workers", "highest rate", "readings/s", "what failed above it", title=title)
+    table = simple_table("receiver", "workers", "highest rate", "readings/s", "what failed above it", title=title)
     for limit in limits:
         lines = limit.runs[0].load.lines
         rates = ("none", "none") if limit.rate is None else (f"{limit.rate:,.0f}/s", f"{limit.rate * lines:,.0f}")
@@ -103,7 +106,7 @@ def latency_table(latencies: dict[str, Any]) -> Table:
     load = latencies["load"]
     title = f"Latency in ms at {load['rate']:,.0f} readings a second for {load['seconds']:.0f} s"
     columns = ("read to acknowledged, p50", "p99", "p99 at most", "sent to appended, p50", "p99", "most", "readings")
-    table = _table("receiver", *columns, "verdict", title=title)
+    table = simple_table("receiver", *columns, "verdict", title=title)
     for receiver, seen in latencies.items():
         if receiver == "load":
             continue
@@ -120,10 +123,11 @@ def latency_table(latencies: dict[str, Any]) -> Table:
     return table
 
 
-def _table(*columns: str, title: str) -> Table:
+def simple_table(*columns: str, title: str) -> Table:
+    """Numbers to the right, names and verdicts to the left."""
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="left" if column in ("receiver", "verdict") else "right", overflow="fold")
+        table.add_column(column, justify="left" if column in _TEXTS else "right", overflow="fold")
     return table
 
 
@@ -131,12 +135,13 @@ def _count(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def _spread_text(values: Iterable[float | None]) -> str:
+def spread_text(values: Iterable[float | None], form: str = ".2f") -> str:
+    """Median (least-most), each formatted by `form`; one number where they don't differ, ? where there is none."""
     found = spread(values)
     if found is None:
         return "?"
     middle, least, most = found
-    return f"{middle:.2f}" if least == most else f"{middle:.2f} ({least:.2f}-{most:.2f})"
+    return f"{middle:{form}}" if least == most else f"{middle:{form}} ({least:{form}}-{most:{form}})"
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -720,6 +720,45 @@ def bench_gateway(settings: Settings, /, as_json: bool, peers: str, **options: A
     sys.exit(0 if report.kept_all else 1)
 
 
+@bench.command("sink")
+@click.option("--documents", default=1_000_000, show_default=True, type=click.IntRange(10_000), help="In each round.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="How often each is measured.")
+@click.option("--clients", default=2, show_default=True, type=click.IntRange(1, 64), help="Plain bulk clients.")
+@click.option("--first-port", default=21_000, show_default=True, help="Of the five ports that are needed.")
+@click.option("--out", type=click.Path(path_type=Path), help="File for the result.  [default: in MARE_HOME/benchmarks]")
+@as_json
+@click.pass_obj
+def bench_sink(settings: Settings, /, as_json: bool, **options: Any) -> None:
+    """Store readings by the Elasticsearch sink and by plain bulk clients in turns, and show rates and CPU.
+
+    Exit status 1 if a document was missing after a round. It starts a Kafka, a Connect and an Elasticsearch of its
+    own, beside any that run, and removes them again.
+
+    \b
+    Example:
+      mare bench sink
+      mare bench sink --documents 200000 --rounds 3
+    """
+    from benchmarks.sink import Options, own_settings, run
+    from benchmarks.sink_tables import render
+    from benchmarks.tables import WIDTH
+    from connect.connectors import definitions
+    from connect.rest import Rest
+
+    chosen = Options(**options)
+    own = own_settings(settings, chosen)
+    definition = definitions(own, schema_of(own))[ELASTICSEARCH_SINK]
+    progress = out(stderr=True)
+    command = shlex.join(["mare", *sys.argv[1:]])
+    with Rest(own.connect.url) as worker:
+        report = run(own, chosen, command, definition, worker, lambda text: progress.print(f"[dim]{text}[/]"))
+    if as_json:
+        click.echo(json.dumps(report.content, default=str))
+    else:
+        out(width=max(out().width, WIDTH)).print(render(report))
+    sys.exit(0 if report.whole else 1)
+
+
 @main.group()
 def demo() -> None:
     """Look after what the emulated buoys of the demo left behind.

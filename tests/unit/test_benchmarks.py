@@ -402,7 +402,7 @@ def test_each_round_begins_with_another_receiver(settings: Settings, monkeypatch
 def test_two_benchmarks_do_not_run_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "compile_sender", lambda _: Path("fake"))
     with (
-        gateway._alone(settings.home / "benchmarks"),
+        gateway.alone(settings.home / "benchmarks"),
         pytest.raises(EngineAlreadyRunning, match="Another benchmark"),
     ):
         gateway.run(settings, Options(peers=()), "test", lambda _: None)

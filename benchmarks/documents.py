@@ -1,0 +1,58 @@
+"""The readings that are stored in Elasticsearch by a benchmark, as lines and as ready-made bulk bodies."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from maredata.names import FIRST_DEMO_SENSOR, index_of
+from maredata.reading import format_timestamp, identity
+
+SENSORS = 1000
+_BEGIN = 1_704_067_200_000_000  # 2024-01-01, in microseconds
+_EVERY = 2_000_000  # microseconds from one reading of a sensor to its next
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`line` is canonical: what the gateway would publish. `micros` counts from 1970 UTC."""
+
+    sensor_id: int
+    micros: int
+    line: bytes
+
+    @property
+    def key(self) -> bytes:
+        """Kafka's, as the gateway makes it."""
+        return b"%d" % self.sensor_id
+
+
+def readings(count: int) -> Iterator[Reading]:
+    """The same ones each time, no identity twice; the sensors take turns, as in a topic that was filled live."""
+    noise = random.Random(0).random  # noqa: S311  # weather needs no cryptography
+    for number in range(count):
+        sensor = FIRST_DEMO_SENSOR + number % SENSORS
+        micros = _BEGIN + number // SENSORS * _EVERY + number * 1_000_003 % 1_000_000
+        line = (
+            f'{{"timestamp": "{format_timestamp(micros)}", "temperature": {10 + 20 * noise():.1f},'
+            f' "humidity": {100 * noise():.2f}, "pressure": {990 + 30 * noise():.2f}, "sensor_id": {sensor},'
+            f' "location": {{"lon": {3 + number % SENSORS / 1e4:.6f}, "lat": {42 + number % SENSORS / 1e4:.6f}}}}}'
+        )
+        yield Reading(sensor, micros, line.encode())
+
+
+def bulk_body(found: Iterable[Reading]) -> bytes:
+    """Byte for byte what the sink plugin sends for them: an action with index and id, and the line as it is."""
+    parts = []
+    for reading in found:
+        target = f'{{"_index":"{index_of(reading.micros)}","_id":"{identity(reading.sensor_id, reading.micros)}"}}'
+        parts += [b'{"index":', target.encode(), b"}\n", reading.line, b"\n"]
+    return b"".join(parts)
+
+
+def batches(found: Iterator[Reading], size: int) -> Iterator[list[Reading]]:
+    """`size` readings each; the last may be smaller."""
+    while batch := list(islice(found, size)):
+        yield batch

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import broker, machine
-from benchmarks.engines import alone
-from benchmarks.engines import ends_in_order
+from benchmarks.engines import alone, ends_in_order
 from benchmarks.measure import Bench
 from benchmarks.peers import PEERS, RECEIVERS, check_peers, install_peers
 from benchmarks.receivers import Gateway

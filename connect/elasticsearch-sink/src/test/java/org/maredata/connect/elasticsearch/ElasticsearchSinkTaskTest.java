@@ -27,32 +27,15 @@ import org.apache.kafka.connect.data.SchemaBuilder;
 import org.apache.kafka.connect.data.Struct;
 import org.apache.kafka.connect.errors.ConnectException;
 import org.apache.kafka.connect.sink.SinkRecord;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.maredata.connect.RejectedDocument;
 
-class ElasticsearchSinkTaskTest {
+class ElasticsearchSinkTaskTest extends TaskTestBase {
     private static final String REFUSED = "400 {\"type\":\"document_parsing_exception\",\"reason\":\"failed to parse field [t]\","
             + "\"caused_by\":{\"type\":\"number_format_exception\",\"reason\":\"For input string: x\"}}";
-
-    private final FakeElasticsearch elasticsearch = new FakeElasticsearch();
-    private TaskHarness worker;
-
-    @AfterEach
-    void close() {
-        if (worker != null) {
-            worker.close();
-        }
-        elasticsearch.close();
-    }
-
-    private TaskHarness start(String... options) {
-        worker = new TaskHarness(elasticsearch.url(), true, options);
-        return worker;
-    }
 
     private List<String> idsOfRequest(int number) {
         return elasticsearch.requests.get(number).stream().map(FakeElasticsearch.Doc::id).toList();

@@ -1,7 +1,6 @@
 package org.maredata.connect.elasticsearch;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.maredata.connect.elasticsearch.FakeElasticsearch.error;
 import static org.maredata.connect.elasticsearch.TaskHarness.json;
@@ -9,6 +8,7 @@ import static org.maredata.connect.elasticsearch.TaskHarness.reading;
 import static org.maredata.connect.elasticsearch.TaskHarness.record;
 
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -16,35 +16,27 @@ import java.util.Random;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Exchanger;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
-import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import org.apache.kafka.connect.sink.SinkRecord;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Several bulks under way at once. */
-class LanesTest {
-    private final FakeElasticsearch elasticsearch = new FakeElasticsearch();
-    private TaskHarness worker;
-
-    @AfterEach
-    void close() {
-        if (worker != null) {
-            worker.close();
-        }
-        elasticsearch.close();
-    }
-
+class LanesTest extends TaskTestBase {
     @Test
     void severalBulksAreUnderWayAtOnceAndNoMoreThanAllowed() {
         CountDownLatch answer = new CountDownLatch(1);
         elasticsearch.answersAlways(elasticsearch.after(answer, elasticsearch.items(doc -> null)));
-        worker = new TaskHarness(elasticsearch.url(), true, "flight", "3", "batch.documents", "5");
-        worker.put(LongStream.range(0, 100).mapToObj(i -> reading(i, "k" + i)).toList());
+        start("flight", "3", "batch.documents", "5");
+        worker.put(readings(0, 100));
         worker.until(() -> elasticsearch.requests.size() == 3);
         worker.put();
         assertEquals(3, elasticsearch.requests.size());
@@ -60,8 +52,8 @@ class LanesTest {
         CountDownLatch answer = new CountDownLatch(1);
         elasticsearch.answersAlways((exchange, docs) -> (docs.stream().anyMatch(doc -> doc.id().equals("k5"))
                 ? elasticsearch.after(answer, elasticsearch.items(doc -> null)) : elasticsearch.items(doc -> null)).to(exchange, docs));
-        worker = new TaskHarness(elasticsearch.url(), true, "flight", "4", "batch.documents", "1");
-        worker.put(LongStream.range(0, 40).mapToObj(i -> reading(i, "k" + i)).toList());
+        start("flight", "4", "batch.documents", "1");
+        worker.put(readings(0, 40));
         worker.until(() -> elasticsearch.stored.size() > 20);
         assertTrue(worker.committable(0) <= 5);
         answer.countDown();
@@ -77,6 +69,7 @@ class LanesTest {
         List<String> overlaps = new ArrayList<>();
         AtomicInteger together = new AtomicInteger();
         AtomicInteger mostTogether = new AtomicInteger();
+        Exchanger<Integer> requests = new Exchanger<>();
         elasticsearch.answersAlways((exchange, docs) -> {
             Set<String> ids = docs.stream().map(FakeElasticsearch.Doc::id).collect(Collectors.toSet());
             ids.stream().filter(id -> !underWay.add(id)).forEach(overlaps::add);
@@ -85,7 +78,7 @@ class LanesTest {
             synchronized (random) {
                 dice = random.nextInt(12);
             }
-            Thread.sleep(dice % 4);
+            meet(requests);
             underWay.removeAll(ids);
             together.decrementAndGet();
             if (dice == 0) {
@@ -104,7 +97,7 @@ class LanesTest {
                 }).to(exchange, docs);
             }
         });
-        worker = new TaskHarness(elasticsearch.url(), true, "flight", "4", "batch.documents", "10", "max.buffered.records", "150");
+        start("flight", "4", "batch.documents", "10", "max.buffered.records", "150");
         Map<String, Long> last = new ConcurrentHashMap<>();
         Random ids = new Random(seed);
         long[] next = new long[2];
@@ -129,7 +122,7 @@ class LanesTest {
 
     @Test
     void aFewDocumentsWaitForOthersButNotForLong() {
-        worker = new TaskHarness(elasticsearch.url(), true, "linger.ms", "300");
+        start("linger.ms", "300");
         for (int i = 0; i < 10; i++) {
             worker.put(reading(i, "k" + i));
         }
@@ -140,10 +133,10 @@ class LanesTest {
     @Test
     void oneIndexInTroubleDoesNotHoldUpTheOthers() {
         elasticsearch.answersAlways(elasticsearch.items(doc -> doc.id().equals("stuck") ? error(503, "unavailable_shards_exception", "x") : null));
-        worker = new TaskHarness(elasticsearch.url(), true, "flight", "1", "batch.documents", "10");
+        start("flight", "1", "batch.documents", "10");
         worker.put(reading(0, "stuck"));
         worker.until(() -> elasticsearch.requests.size() == 2);
-        worker.put(LongStream.range(1, 40).mapToObj(i -> reading(i, "k" + i)).toList());
+        worker.put(readings(1, 40));
         worker.until(() -> elasticsearch.stored.size() == 39);
         assertEquals(0, worker.committable(0));
     }
@@ -151,19 +144,35 @@ class LanesTest {
     @Test
     void afterARebalanceNothingIsLostAndNothingIsAhead() {
         Random random = new Random(9);
+        AtomicInteger requests = new AtomicInteger();
+        AtomicInteger held = new AtomicInteger();
+        AtomicLong begin = new AtomicLong();
+        AtomicReference<CountDownLatch> closing = new AtomicReference<>();
         elasticsearch.answersAlways((exchange, docs) -> {
-            Thread.sleep(5);
-            (elasticsearch.requests.size() % 3 == 0 ? elasticsearch.whole(503, "") : elasticsearch.items(doc -> null)).to(exchange, docs);
+            FakeElasticsearch.Reply stored = elasticsearch.items(doc -> null);
+            List<Long> offsets = docs.stream().map(doc -> Long.valueOf(doc.id().substring(1))).toList();
+            if (requests.incrementAndGet() % 3 == 0) {
+                elasticsearch.whole(503, "").to(exchange, docs);
+            } else if (Collections.max(offsets) >= begin.get() + 30 && !offsets.contains(begin.get())) {
+                held.incrementAndGet();
+                elasticsearch.after(closing.get(), stored).to(exchange, docs);
+            } else {
+                stored.to(exchange, docs);
+            }
         });
-        worker = new TaskHarness(elasticsearch.url(), true, "flight", "3", "batch.documents", "7");
+        start("flight", "3", "batch.documents", "4");
         Set<String> expected = new HashSet<>();
         long committed = 0;
         for (int round = 0; round < 12; round++) {
             long first = committed;
             worker.consumed(0, first);
-            List<SinkRecord> records = IntStream.range(0, 40).mapToObj(i -> reading(first + i, "k" + (first + i))).toList();
+            begin.set(first);
+            closing.set(new CountDownLatch(1));
+            held.set(0);
+            List<SinkRecord> records = readings(first, first + 40);
             records.forEach(record -> expected.add("r/k" + record.kafkaOffset()));
             worker.put(records);
+            worker.until(() -> held.get() > 0 && worker.committable(0) > first);
             for (int i = random.nextInt(6); i > 0; i--) {
                 worker.put();
             }
@@ -172,16 +181,28 @@ class LanesTest {
             for (long offset = first; offset < committed; offset++) {
                 assertTrue(elasticsearch.stored.containsKey("r/k" + offset), "committed before it was stored: " + offset);
             }
+            // What is still under way is answered while the partition is closed, or after that.
+            closing.get().countDown();
             worker.close(0);
             worker.open(0);
         }
-        long from = committed;
-        worker.consumed(0, from);
-        List<SinkRecord> rest = expected.stream().map(name -> Long.valueOf(name.substring(3))).filter(offset -> offset >= from)
-                .sorted().map(offset -> reading(offset, "k" + offset)).toList();
-        worker.put(rest);
-        worker.until(() -> worker.committable(0) > from || rest.isEmpty());
-        worker.until(() -> elasticsearch.stored.keySet().equals(expected));
-        assertFalse(expected.isEmpty());
+        worker.consumed(0, committed);
+        long end = 1 + expected.stream().mapToLong(name -> Long.parseLong(name.substring(3))).max().orElseThrow();
+        worker.put(readings(committed, end));
+        worker.until(() -> worker.committable(0) == end);
+        assertEquals(expected, elasticsearch.stored.keySet());
+    }
+
+    private static List<SinkRecord> readings(long first, long end) {
+        return LongStream.range(first, end).mapToObj(offset -> reading(offset, "k" + offset)).toList();
+    }
+
+    /** Holds a request until there is another one, so that those which may overlap do; there may be none to come. */
+    private static void meet(Exchanger<Integer> requests) throws InterruptedException {
+        try {
+            requests.exchange(0, 3, TimeUnit.MILLISECONDS);
+        } catch (TimeoutException alone) {
+            // Then it is answered alone.
+        }
     }
 }

@@ -12,29 +12,13 @@ import javax.management.MBeanServer;
 import javax.management.ObjectName;
 import org.apache.kafka.common.record.TimestampType;
 import org.apache.kafka.connect.sink.SinkRecord;
-import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** What stops other sinks; more of it is in {@link ElasticsearchSinkTaskTest}. */
-class NeverStopsTest {
-    private final FakeElasticsearch elasticsearch = new FakeElasticsearch();
-    private TaskHarness worker;
-
-    @AfterEach
-    void close() {
-        if (worker != null) {
-            worker.close();
-        }
-        elasticsearch.close();
-    }
-
-    private void start(String... options) {
-        worker = new TaskHarness(elasticsearch.url(), true, options);
-    }
-
+class NeverStopsTest extends TaskTestBase {
     @ParameterizedTest
     @ValueSource(strings = {"", "{", "{\"errors\":false,\"items\":[{\"index\":{\"status\":201}},{\"ind"})
     void anAnswerThatBreaksOffIsNoAnswer(String part) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from benchmarks.sender import MOST_LINES, Load, compile_sender
 from maredata.errors import SettingsError
 from maredata.settings import Events, Kafka, Metrics, Reading, Settings, Tcp, Udp
 
-_WARM_UP = Load(rate=20_000, seconds=3)  # a broker that was just started is slow until Java has compiled it
+_WARM_UP_SECONDS = 5  # a broker that was just started is slow until Java has compiled it
 
 Progress = Callable[[str], None]
 
@@ -85,7 +85,7 @@ def run(settings: Settings, options: Options, command: str, progress: Progress) 
     with alone(own.home), ends_in_order(), broker.running(own, progress) as pid:
         bench = Bench(own, sender, pid, progress)
         progress("warming the broker up")
-        bench.measure(Gateway.name, _WARM_UP, 0)
+        bench.measure(Gateway.name, replace(options.load, seconds=_WARM_UP_SECONDS), 0)
         runs = bench.rounds(names, options.load, rounds)
         limits = bench.limits(names, options.load) if options.find_limit else []
         latencies = bench.latencies(names) if options.latency else {}

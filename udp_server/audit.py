@@ -11,7 +11,7 @@ from maredata.reading import Decoder
 from maredata.schema import Schema
 from udp_server.check import Rejection
 from udp_server.intake import Done, Outlet
-from udp_server.message import Message
+from udp_server.message import Messages
 from udp_server.receive import Address
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Audit:
         """Reads accepted lines by this schema, which knows at least what an earlier one did."""
         self._decode = Decoder(schema).decode
 
-    def publish(self, messages: list[Message], done: Done | None) -> None:
+    def publish(self, messages: Messages, done: Done | None) -> None:
         self._outlet.publish(messages, partial(self._heard, messages, done))
 
     def keep(self, rejections: list[tuple[Rejection, Address]], received: int) -> None:
@@ -50,9 +50,9 @@ class Audit:
         self.write()
         os.close(self._file)
 
-    def _heard(self, messages: list[Message], done: Done | None, accepted: bool) -> None:
+    def _heard(self, messages: Messages, done: Done | None, accepted: bool) -> None:
         if accepted:
-            for reading in map(self._decode, (message.value for message in messages)):
+            for reading in map(self._decode, messages.values):
                 seq = reading.values.get("seq")
                 self._lines.append(f"{reading.sensor_id},{'' if seq is None else seq},{reading.micros}\n")
         if done is not None:

@@ -10,7 +10,7 @@ from maredata.reading import Reading, Readings, Reason
 from udp_server.admission import Admission
 from udp_server.check import Checker, Rejection, lines_of
 from udp_server.ledger import Ledger
-from udp_server.message import Message
+from udp_server.message import Messages
 from udp_server.receive import Address
 from udp_server.sensors import Sensors
 from udp_server.tcp import Overlong
@@ -21,7 +21,7 @@ Done = Callable[[bool], None]
 class Outlet(Protocol):
     """Where lines go. Whoever implements it counts what becomes of them."""
 
-    def publish(self, messages: list[Message], done: Done | None) -> None:
+    def publish(self, messages: Messages, done: Done | None) -> None:
         """Takes readings over. `done` hears, in the order of the calls, whether they were accepted."""
 
     def keep(self, rejections: list[tuple[Rejection, Address]], received: int) -> None:
@@ -94,7 +94,7 @@ class Intake:
     def _hand_on(self, readings: Readings, now: int, done: Done | None) -> None:
         self._ledger.lines += len(readings.lines)
         if readings.lines or done is not None:
-            self._outlet.publish(list(map(Message, self._sensors.observe(readings, now), readings.lines)), done)
+            self._outlet.publish(Messages(self._sensors.observe(readings, now), readings.lines), done)
 
     def _count_unusual(self, reading: Reading) -> None:
         if reading.unknown:

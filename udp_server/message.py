@@ -1,6 +1,9 @@
-"""A message for Kafka, on its way through the gateway and its spool."""
+"""Messages for Kafka, on their way through the gateway and its spool."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import repeat
 
 import msgspec
 
@@ -13,3 +16,36 @@ class Message(msgspec.Struct, frozen=True, gc=False, array_like=True):
     # Values are bytes alone, narrower than what Kafka's client takes: msgspec can't decode "str or bytes", so the
     # spool would have to give up a message that it accepted.
     headers: list[tuple[str, bytes]] | None = None
+
+
+class Messages:
+    """Messages side by side: a list of keys, one of values, and where any has headers, one of headers.
+
+    Two lists cost a tenth of what as many objects do.
+    """
+
+    __slots__ = ("headers", "keys", "values")
+
+    def __init__(
+        self,
+        keys: list[bytes | None],
+        values: list[bytes],
+        headers: list[list[tuple[str, bytes]] | None] | None = None,
+    ) -> None:
+        self.keys = keys
+        self.values = values
+        self.headers = headers
+
+    @classmethod
+    def of(cls, messages: Iterable[Message]) -> Messages:
+        found = list(messages)
+        headers = [message.headers for message in found]
+        return cls(
+            [message.key for message in found], [message.value for message in found], headers if any(headers) else None
+        )
+
+    def one_by_one(self) -> list[Message]:
+        return list(map(Message, self.keys, self.values, self.headers or repeat(None)))
+
+    def __len__(self) -> int:
+        return len(self.values)

@@ -31,7 +31,7 @@ from maredata.settings import Settings
 from udp_server.check import Rejection
 from udp_server.intake import Done
 from udp_server.ledger import Account, Latency, Ledger, Refusal
-from udp_server.message import Message
+from udp_server.message import Message, Messages
 from udp_server.receive import Address
 from udp_server.spool import Spool, SpoolFull
 
@@ -68,14 +68,14 @@ class Batch:
 
     def __init__(
         self,
-        messages: list[Message],
+        messages: Messages,
         since: float,
         said: Said,
         done: Done | None = None,
         position: int | None = None,
     ) -> None:
         self.messages = messages
-        self.bytes = sum([len(message.value) for message in messages])
+        self.bytes = sum(map(len, messages.values))
         self.since = since
         self.said = said
         self.done = done
@@ -157,7 +157,7 @@ class Channel:
         self._refusal = Refusal.SPOOL_FAILED  # and why
         self._renew_at: float | None = None  # the producer has failed: when the next one is made
 
-    def send(self, messages: list[Message], done: Done | None = None) -> None:
+    def send(self, messages: Messages, done: Done | None = None) -> None:
         """Takes them over, or counts them as refused. `done` hears which, in the order of the calls."""
         batch = Batch(messages, monotonic(), self._said, done)
         self._account.in_flight += len(messages)
@@ -239,14 +239,15 @@ class Channel:
 
     def _hand_over(self, batch: Batch) -> None:
         produce, topic, known, messages = self._producer.produce, self._topic, self._said.partitions, batch.messages
-        partitions = [known.get(message.key, _ANY) for message in messages]
-        reports = batch.reports(partitions)
+        partitions = [known.get(key, _ANY) for key in messages.keys]
+        columns = (messages.values, messages.keys, partitions, batch.reports(partitions))
         try:
-            for message, partition, report in zip(messages, partitions, reports, strict=True):
-                if message.headers is None:
-                    produce(topic, message.value, message.key, partition, report)
-                else:
-                    produce(topic, message.value, message.key, partition, report, headers=[*message.headers])
+            if messages.headers is None:
+                for value, key, partition, report in zip(*columns, strict=True):
+                    produce(topic, value, key, partition, report)
+            else:
+                for value, key, partition, report, headers in zip(*columns, messages.headers, strict=True):
+                    produce(topic, value, key, partition, report, headers=[*(headers or [])])
         except (BufferError, KafkaException) as error:
             self._give_up(str(error))
 
@@ -286,7 +287,9 @@ class Channel:
         positions: list[int] = []
         refusal = None
         try:
-            positions.extend(self._spool.append(batch.messages) for batch in batches)  # those before a failure stay
+            positions.extend(
+                self._spool.append(batch.messages.one_by_one()) for batch in batches
+            )  # those before a failure stay
         except SpoolFull:
             refusal = Refusal.SPOOL_FULL
         except OSError as error:
@@ -320,7 +323,7 @@ class Channel:
             self._next = self._spool.tail
             return False
         messages, self._next = found
-        self._produce(Batch(messages, monotonic(), self._said, position=self._next))
+        self._produce(Batch(Messages.of(messages), monotonic(), self._said, position=self._next))
         return True
 
     # --- the producer
@@ -405,14 +408,14 @@ class Publisher:
         self._ledger.lines += self.readings.recover(positions.get(READINGS))
         self.copies.recover(positions.get(REJECTED))
 
-    def publish(self, messages: list[Message], done: Done | None = None) -> None:
+    def publish(self, messages: Messages, done: Done | None = None) -> None:
         self.readings.send(messages, done)
 
     def keep(self, rejections: list[tuple[Rejection, Address]], received: int) -> None:
         """Sends the lines as they came to `readings.rejected`, with what is known about them in the headers."""
         instant = datetime.fromtimestamp(received // 1_000_000, UTC).replace(microsecond=received % 1_000_000)
         arrived = instant.isoformat(timespec="microseconds").encode()
-        self.copies.send([_copy(rejection, sender, arrived) for rejection, sender in rejections])
+        self.copies.send(Messages.of(_copy(rejection, sender, arrived) for rejection, sender in rejections))
 
     def poll(self) -> None:
         self.readings.poll()
@@ -444,7 +447,7 @@ def producer_configuration(settings: Settings) -> dict[str, Any]:
         "enable.gapless.guarantee": True,
         "partitioner": "murmur2_random",  # Java's: every producer puts a sensor into the same partition
         "message.timeout.ms": 0,  # never
-        "linger.ms": 10,
+        "linger.ms": 20,
         "reconnect.backoff.max.ms": 1000,  # not 10 s: Kafka is back when it is back
         "logger": logging.getLogger("udp_server.librdkafka"),
     }

@@ -109,13 +109,13 @@ class Sensors:
             if field.type in (FieldType.NUMBER, FieldType.INTEGER) and field.name not in _NOT_WATCHED
         ]
 
-    def observe(self, readings: Readings, now: int) -> list[bytes]:
+    def observe(self, readings: Readings, now: int) -> list[bytes | None]:
         """Counts readings that arrived at `now`; returns the key of each for Kafka.
 
         The path of every reading: what most of them have in common stands here, without a call more than it needs.
         """
         everyone, late, ahead = self._followed, now - self._late, now - self._ahead
-        keys = []
+        keys: list[bytes | None] = []
         for sensor_id, micros, line, record in zip(*readings, strict=True):
             followed = everyone.get(sensor_id)
             if followed is None:

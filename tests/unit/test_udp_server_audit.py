@@ -14,7 +14,7 @@ from maredata.settings import CHECKOUT
 from udp_server.audit import Audit
 from udp_server.check import Rejection
 from udp_server.intake import Done
-from udp_server.message import Message
+from udp_server.message import Message, Messages
 from udp_server.receive import Address
 
 SCHEMA = load_schema(CHECKOUT / "maredata" / "reading.toml")
@@ -28,10 +28,10 @@ class FakeOutlet:
     """Stands in for the publisher: answers when it is told to."""
 
     def __init__(self) -> None:
-        self.published: list[tuple[list[Message], Done | None]] = []
+        self.published: list[tuple[Messages, Done | None]] = []
         self.kept: list[tuple[list[tuple[Rejection, Address]], int]] = []
 
-    def publish(self, messages: list[Message], done: Done | None) -> None:
+    def publish(self, messages: Messages, done: Done | None) -> None:
         self.published.append((messages, done))
 
     def keep(self, rejections: list[tuple[Rejection, Address]], received: int) -> None:
@@ -61,8 +61,8 @@ def audit(outlet: FakeOutlet, path: Path) -> Iterator[Audit]:
 
 
 def test_each_accepted_reading_is_a_line(audit: Audit, outlet: FakeOutlet, path: Path) -> None:
-    audit.publish([FIRST, SECOND], None)
-    audit.publish([NULL, ZERO], None)
+    audit.publish(Messages.of([FIRST, SECOND]), None)
+    audit.publish(Messages.of([NULL, ZERO]), None)
     audit.write()
     assert path.read_text() == ""
     outlet.answer(0, True)
@@ -75,8 +75,8 @@ def test_each_accepted_reading_is_a_line(audit: Audit, outlet: FakeOutlet, path:
 
 
 def test_a_refused_one_is_none(audit: Audit, outlet: FakeOutlet, path: Path) -> None:
-    audit.publish([FIRST], None)
-    audit.publish([SECOND], None)
+    audit.publish(Messages.of([FIRST]), None)
+    audit.publish(Messages.of([SECOND]), None)
     outlet.answer(0, False)
     outlet.answer(1, True)
     audit.write()
@@ -88,7 +88,7 @@ def test_whoever_asked_hears_it_once_and_messages_go_on_as_they_are(
     accepted: bool, audit: Audit, outlet: FakeOutlet
 ) -> None:
     heard: list[bool] = []
-    messages = [FIRST, SECOND]
+    messages = Messages.of([FIRST, SECOND])
     audit.publish(messages, heard.append)
     assert heard == []
     assert outlet.published[0][0] is messages
@@ -98,7 +98,7 @@ def test_whoever_asked_hears_it_once_and_messages_go_on_as_they_are(
 
 def test_nothing_is_answered_where_nothing_was_published(audit: Audit, outlet: FakeOutlet, path: Path) -> None:
     heard: list[bool] = []
-    audit.publish([], heard.append)
+    audit.publish(Messages.of([]), heard.append)
     outlet.answer(0, True)
     audit.write()
     assert heard == [True]
@@ -116,10 +116,10 @@ def test_several_workers_append_to_one_file_and_closing_writes_the_rest(path: Pa
     outlets = [FakeOutlet(), FakeOutlet()]
     audits = [Audit(outlet, SCHEMA, path) for outlet in outlets]
     for number in (0, 1, 0):
-        audits[number].publish([FIRST if number == 0 else ZERO], None)
+        audits[number].publish(Messages.of([FIRST if number == 0 else ZERO]), None)
         outlets[number].answer(-1, True)
         audits[number].write()
-    audits[0].publish([SECOND], None)
+    audits[0].publish(Messages.of([SECOND]), None)
     outlets[0].answer(-1, True)
     for audit in audits:
         audit.close()
@@ -133,13 +133,13 @@ def test_a_full_disk_is_no_reason_to_end(
     def fake_write(_file: int, _content: bytes) -> int:
         raise OSError("no space left")
 
-    audit.publish([FIRST], None)
+    audit.publish(Messages.of([FIRST]), None)
     outlet.answer(0, True)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", fake_write)
         audit.write()
     assert "can't be written" in caplog.text
-    audit.publish([ZERO], None)
+    audit.publish(Messages.of([ZERO]), None)
     outlet.answer(1, True)
     audit.write()
     assert path.read_text() == "5,0,631152000000000\n"

@@ -19,7 +19,7 @@ from udp_server.admission import Admission
 from udp_server.check import Checker, Rejection
 from udp_server.intake import Done, Intake
 from udp_server.ledger import Ledger, Refusal
-from udp_server.message import Message
+from udp_server.message import Message, Messages
 from udp_server.receive import Address
 from udp_server.sensors import Sensors
 from udp_server.tcp import Overlong
@@ -79,8 +79,8 @@ class FakeOutlet:
         self.received: list[int] = []
         self.questions: list[tuple[int, Done | None]] = []
 
-    def publish(self, messages: list[Message], done: Done | None) -> None:
-        self.messages += messages
+    def publish(self, messages: Messages, done: Done | None) -> None:
+        self.messages += messages.one_by_one()
         self.ledger.readings.in_flight += len(messages)
         self.questions.append((len(messages), done))
 

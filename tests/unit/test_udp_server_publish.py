@@ -29,7 +29,7 @@ from maredata.settings import Settings, Udp
 from udp_server import publish
 from udp_server.check import Rejection
 from udp_server.ledger import LATENCY_BOUNDS, Account, Latency, Ledger, Refusal
-from udp_server.message import Message
+from udp_server.message import Message, Messages
 from udp_server.publish import Channel, Publisher, producer_configuration
 from udp_server.segment import Segment, record_at, records
 from udp_server.spool import Spool
@@ -238,7 +238,7 @@ class World:
         self.unanswered.add(call)
         refused = self.account.refused.total()
         messages = [Message(key_of(content), content) for content in self.calls[call]]
-        self.channel.send(messages, partial(self._answered, call))
+        self.channel.send(Messages.of(messages), partial(self._answered, call))
         assert self.account.refused.total() - refused == (count if self.answers.get(call) is False else 0)
         return call
 
@@ -619,7 +619,7 @@ def test_what_hears_an_answer_is_let_go_of_then(world: World) -> None:
 
     heard = Heard()
     still_there = weakref.ref(heard)
-    world.channel.send([Message(b"1", value(0))], heard)
+    world.channel.send(Messages.of([Message(b"1", value(0))]), heard)
     del heard
     assert still_there() is not None
     world.clock.pass_by(2 * SPOOL_AFTER)
@@ -767,7 +767,7 @@ def test_copies_of_rejected_lines_cannot_crowd_readings_out(tmp_path: Path) -> N
     tested = publisher(tmp_path, kafka, ledger, queue_messages=50)
     for _ in range(100):
         tested.keep([rejection()], 0)
-        tested.publish([Message(b"1", b"reading")])
+        tested.publish(Messages.of([Message(b"1", b"reading")]))
     readings, copies = kafka.producers
     assert (len(readings.produced), len(copies.produced)) == (50, 5)
     assert ledger.readings == Account(accepted=100, spooled=100)
@@ -778,11 +778,11 @@ def test_copies_of_rejected_lines_cannot_crowd_readings_out(tmp_path: Path) -> N
 def test_the_publisher_recovers_both_spools_and_only_readings_are_lines(tmp_path: Path) -> None:
     kafka, ledger = FakeKafka(), Ledger()
     tested = publisher(tmp_path, kafka, ledger)
-    tested.publish([Message(b"1", b"first")])
+    tested.publish(Messages.of([Message(b"1", b"first")]))
     tested.readings._spool_memory()
     positions = tested.spool_positions()
     written = ledger.as_dict()
-    tested.publish([Message(b"1", b"second"), Message(b"2", b"third")])
+    tested.publish(Messages.of([Message(b"1", b"second"), Message(b"2", b"third")]))
     tested.keep([rejection(b"x")], 0)
     tested.readings._spool_memory()
     tested.copies._spool_memory()
@@ -803,7 +803,7 @@ def test_the_publisher_recovers_both_spools_and_only_readings_are_lines(tmp_path
 
 def test_without_a_written_position_everything_in_the_spool_is_unknown(tmp_path: Path) -> None:
     tested = publisher(tmp_path, FakeKafka(), Ledger())
-    tested.publish([Message(b"1", b"first"), Message(b"1", b"second")])
+    tested.publish(Messages.of([Message(b"1", b"first"), Message(b"1", b"second")]))
     tested.close()
     ledger = Ledger()
     again = publisher(tmp_path, FakeKafka(), ledger)
@@ -833,7 +833,7 @@ def test_a_reading_and_a_rejected_line_reach_librdkafka_with_all_that_is_known(t
 
     ledger, answers = Ledger(), list[bool]()
     tested = Publisher(Settings(home=tmp_path), ledger, tmp_path / "spool", make)
-    tested.publish([Message(b"12", b"one"), Message(b"13", b"two")], answers.append)
+    tested.publish(Messages.of([Message(b"12", b"one"), Message(b"13", b"two")]), answers.append)
     details = Rejection(b"\xff", Reason.ENCODING, "byte 0 \ud800" + "x" * 1000)
     tested.keep([(details, ("::1", 9)), rejection()], 1_700_000_000_000_001)
 
@@ -866,7 +866,7 @@ def test_a_real_librdkafka_that_reaches_nobody_leaves_all_to_the_spool_and_the_n
     without = Publisher(
         settings, ledger, tmp_path / "spool", lambda options: Producer({**options, "bootstrap.servers": "127.0.0.1:1"})
     )
-    without.publish([Message(b"12", b"one")])
+    without.publish(Messages.of([Message(b"12", b"one")]))
     without.keep([rejection(b"bad")], 0)
     without.close()
     assert (ledger.readings, ledger.copies) == (Account(accepted=1, spooled=1), Account(accepted=1, spooled=1))

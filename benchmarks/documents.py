@@ -17,11 +17,15 @@ _EVERY = 2_000_000  # microseconds from one reading of a sensor to its next
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`line` is canonical: what the gateway would publish. `micros` counts from 1970 UTC."""
+    """`line` is canonical: what the gateway would publish. `micros` counts from 1970 UTC.
+
+    `offset` stands for Kafka's, which the sink makes the document's version; None where it has none.
+    """
 
     sensor_id: int
     micros: int
     line: bytes
+    offset: int | None = None
 
     @property
     def key(self) -> bytes:
@@ -40,15 +44,17 @@ def readings(count: int) -> Iterator[Reading]:
             f' "humidity": {100 * noise():.2f}, "pressure": {990 + 30 * noise():.2f}, "sensor_id": {sensor},'
             f' "location": {{"lon": {3 + number % SENSORS / 1e4:.6f}, "lat": {42 + number % SENSORS / 1e4:.6f}}}}}'
         )
-        yield Reading(sensor, micros, line.encode())
+        yield Reading(sensor, micros, line.encode(), number)
 
 
 def bulk_body(found: Iterable[Reading]) -> bytes:
-    """Byte for byte what the sink plugin sends for them: an action with index and id, and the line as it is."""
+    """Byte for byte what the sink plugin sends: an action with index, id and version, and the line as it is."""
     parts = []
     for reading in found:
-        target = f'{{"_index":"{index_of(reading.micros)}","_id":"{identity(reading.sensor_id, reading.micros)}"}}'
-        parts += [b'{"index":', target.encode(), b"}\n", reading.line, b"\n"]
+        version = "" if reading.offset is None else f',"version":{reading.offset},"version_type":"external"'
+        identifier = identity(reading.sensor_id, reading.micros)
+        action = f'{{"index":{{"_index":"{index_of(reading.micros)}","_id":"{identifier}"{version}}}}}\n'
+        parts += [action.encode(), reading.line, b"\n"]
     return b"".join(parts)
 
 

@@ -16,7 +16,7 @@ from maredata.errors import EngineAlreadyRunning
 from maredata.settings import Settings
 
 _STOP_SECONDS = 30
-_STOP_ORDER = ("connect", "elasticsearch", "kafka")  # of whatever a benchmark starts
+_STOP_ORDER = ("connect", "elasticsearch", "mariadb", "kafka")  # of whatever a benchmark starts
 FIRST_PORT = "--first-port"  # the option that moves all ports
 
 Engine = Callable[[Settings, machine.Java], Service]

@@ -33,6 +33,8 @@ def facts() -> dict[str, Any]:
         "versions": {
             "kafka": artifacts.versions()["kafka"],
             "elasticsearch": artifacts.versions()["elasticsearch"],
+            "mariadb": artifacts.versions()["mariadb"],
+            "mysql-connector-python": version("mysql-connector-python"),
             "python": platform.python_version(),
             "confluent-kafka": version("confluent-kafka"),
             "librdkafka": confluent_kafka.libversion()[0],

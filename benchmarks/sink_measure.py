@@ -11,8 +11,8 @@ from typing import Protocol
 
 from confluent_kafka import Producer
 
-from benchmarks import kernel
 from benchmarks.broker import EndOffsets
+from benchmarks.cpu_window import Look, await_quiet, look, until, used
 from benchmarks.documents import Reading, batches, bulk_body
 from benchmarks.indices import Indices
 from benchmarks.plain_bulk import Clients
@@ -36,7 +36,6 @@ from maredata.settings import Settings
 _LOOK_SECONDS = 0.1  # each look costs CPU that the engines want
 _DOUBT_SECONDS = 3.0  # nothing came for so long: the receiver is asked whether it is well
 _STUCK_SECONDS = 60.0  # nothing came for so long: the pass has failed
-_QUIET_SHARE = 0.2  # of one core, used by all engines: what came before is digested
 _QUIET_LOOK_SECONDS = 0.5
 _LONGEST_QUIET = 10.0
 _MOST_WAITING = 200_000  # readings in the producer's queue
@@ -133,9 +132,9 @@ class Bench:
     def _plain(self, number: int) -> Pass:
         with Clients(self._engines.settings, self._bodies, self._clients) as clients:
             self._await_quiet()
-            before = self._cpu(clients.pids)
+            before = look(self._pids(clients.pids))
             course = self._follow(clients.go, clients.trouble)
-            after = self._cpu(clients.pids)
+            after = look(self._pids(clients.pids))
             seconds = () if course.trouble else tuple(clients.seconds())
             return self._pass(PLAIN, number, course, before, after, seconds)
 
@@ -143,15 +142,15 @@ class Bench:
         """A new name is a new consumer group: it begins at the topic's beginning."""
         engines, name = self._engines, f"{ELASTICSEARCH_SINK}-{self._passes}"
         self._await_quiet()
-        before = self._cpu([])
+        before = look(self._pids([]))
         course = self._follow(
             lambda: engines.worker.put_config(name, self._definition | {"name": name}),
             lambda: _trouble(engines.worker.connector(name)),
         )
-        after = self._cpu([])
+        after = look(self._pids([]))
         found = self._pass(SINK, number, course, before, after)
         engines.worker.delete(name)
-        _until(lambda: group_members(engines.settings, consumer_group(name)) == 0, _STUCK_SECONDS)
+        until(lambda: group_members(engines.settings, consumer_group(name)) == 0, _STUCK_SECONDS, _LOOK_SECONDS)
         return found
 
     def _follow(self, start: Callable[[], None], trouble: Callable[[], str]) -> Course:
@@ -164,51 +163,29 @@ class Bench:
         receiver: str,
         number: int,
         course: Course,
-        before: _Cpu,
-        after: _Cpu,
+        before: Look,
+        after: Look,
         seconds: tuple[float | None, ...] = (),
     ) -> Pass:
-        cpu = {role: kernel.total(kernel.spent(then, after.roles[role])) for role, then in before.roles.items()}
-        own_cpu = after.own - before.own
+        spent = used(before, after)
         return Pass(
             receiver=receiver,
             round=number,
             documents=self._filled,
             counted=self._engines.indices.documents(),
             course=course,
-            cpu=cpu,
-            own_cpu=own_cpu,
-            elsewhere_cpu=after.machine - before.machine - sum(cpu.values()) - own_cpu,
+            cpu=spent.cpu,
+            own_cpu=spent.own,
+            elsewhere_cpu=spent.elsewhere,
             cores=os.cpu_count() or 1,
             client_seconds=seconds,
         )
 
-    def _cpu(self, clients: list[int]) -> _Cpu:
-        own, pids = os.times(), self._engines.pids
-        roles = {role: kernel.tree(pids[role]) for role in (WORKER, ELASTICSEARCH, KAFKA)}
-        roles[CLIENTS] = {pid: cpu for client in clients for pid, cpu in kernel.tree(client).items()}
-        return _Cpu(roles, own.user + own.system, kernel.machine_busy())
+    def _pids(self, clients: list[int]) -> dict[str, list[int]]:
+        return {role: [self._engines.pids[role]] for role in (WORKER, ELASTICSEARCH, KAFKA)} | {CLIENTS: clients}
 
     def _await_quiet(self) -> None:
-        """What the engines still do for an earlier pass (deleting, merging, compiling) is none of the next one's."""
-
-        def quiet() -> bool:
-            before = self._cpu([])
-            time.sleep(_QUIET_LOOK_SECONDS)
-            after = self._cpu([])
-            used = sum(kernel.total(kernel.spent(then, after.roles[role])) for role, then in before.roles.items())
-            return used < _QUIET_SHARE * _QUIET_LOOK_SECONDS
-
-        _until(quiet, _LONGEST_QUIET)
-
-
-@dataclass(frozen=True)
-class _Cpu:
-    """CPU used so far: by each role's processes; in seconds by the benchmark itself, and by everything."""
-
-    roles: dict[str, dict[int, kernel.Cpu]]
-    own: float
-    machine: float
+        await_quiet(self._pids([]), _LONGEST_QUIET, _QUIET_LOOK_SECONDS)
 
 
 def follow(
@@ -244,10 +221,3 @@ def follow(
 
 def _trouble(status: Status | None) -> str:
     return f"the connector failed: {status.trouble}" if status is not None and status.failed else ""
-
-
-def _until(condition: Callable[[], bool], seconds: float) -> None:
-    """Waits for the condition, for so long at most: what it is waited for makes the next pass a fairer one."""
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(_LOOK_SECONDS)

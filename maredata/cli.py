@@ -23,7 +23,7 @@ from rich.live import Live
 from rich.table import Table
 
 from maredata.errors import EngineTimedOut, MareError, SettingsError
-from maredata.names import ELASTICSEARCH_SINK, FIRST_DEMO_SENSOR
+from maredata.names import ELASTICSEARCH_SINK, FIRST_DEMO_SENSOR, READINGS
 from maredata.reading import Refused, parse_timestamp
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, Settings, load_settings
@@ -631,6 +631,219 @@ def dead_letters_replay(settings: Settings, /, connector: str, as_json: bool, **
         out().print(done.render())
 
 
+# --- history: a table of MySQL or MariaDB, moved in bulk ---------------------------------------------------------
+
+
+@main.group()
+def extract() -> None:
+    """Move a table of MySQL or MariaDB into Elasticsearch, as a job file says.
+
+    \b
+    Example:
+      mare extract init orders
+      mare extract plan orders.toml
+    """
+
+
+@extract.command("init")
+@click.argument("table")
+@click.option("--host", help="The source's address.  [default: MARE_MARIADB__HOST]")
+@click.option("--port", type=click.IntRange(1, 65_535), help="Its port.  [default: MARE_MARIADB__PORT]")
+@click.option("--database", help="The database that holds TABLE.  [default: MARE_MARIADB__DATABASE]")
+@click.option("--user", help="The account that reads it.  [default: MARE_MARIADB__USER]")
+@click.option("--password-env", help="Environment variable that holds its password.")
+@click.option("--out", "path", type=click.Path(path_type=Path), help="The job file.  [default: TABLE.toml]")
+@click.pass_obj
+def extract_init(settings: Settings, /, table: str, path: Path | None, **where: Any) -> None:
+    """Look at TABLE and write a first job file for it; it overwrites nothing.
+
+    \b
+    Example:
+      mare extract init readings --out history.toml
+      mare extract init orders --host db.example --database shop --user extract --password-env SHOP_PASSWORD
+    """
+    from extraction.draft import draft, server_of
+
+    path = path or Path(f"{table.lower()}.toml")
+    draft(settings, server_of(settings, **where), table, path)
+    click.echo(f"Wrote {path}: look through it, then run `mare extract plan {path}`.")
+
+
+@extract.command("plan")
+@click.argument("job", type=click.Path(path_type=Path))
+@as_json
+@click.pass_obj
+def extract_plan(settings: Settings, job: Path, as_json: bool) -> None:
+    """Show what the job file JOB would do: rows, ranges, time, mapping, the SELECT, one document. Writes nothing.
+
+    \b
+    Example:
+      mare extract plan orders.toml
+    """
+    from extraction.job import load_job
+    from extraction.plan import make_plan
+
+    plan = make_plan(load_job(job), settings)
+    if as_json:
+        click.echo(json.dumps(plan.as_dict(), ensure_ascii=False))
+    else:
+        out().print(plan.render())
+
+
+@extract.command("grants")
+@click.argument("job", type=click.Path(path_type=Path))
+@click.option("--from-host", default="%", show_default=True, help="Where the user connects from, as MySQL sees it.")
+def extract_grants(job: Path, from_host: str) -> None:
+    """Print the SQL that gives the user of the job file JOB the rights it needs, and no more.
+
+    \b
+    Example:
+      mare extract grants orders.toml --from-host 10.1.2.3
+    """
+    from extraction.grants import grants
+    from extraction.job import load_job
+
+    click.echo(grants(load_job(job), from_host), nl=False)
+
+
+@extract.command("run")
+@click.argument("job", type=click.Path(path_type=Path))
+@click.option(
+    "--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="Processes that read and write."
+)
+@click.option("--range-rows", type=click.IntRange(100, 10_000_000), help="Rows of a range.  [default: the job's]")
+@click.option("--since", type=Instant(), help="Only rows whose time is this or later.")
+@click.option("--until", type=Instant(), help="Only rows whose time is before this.")
+@click.option("--where", help="Only rows for which this SQL holds.")
+@click.option("--max-rows-per-second", type=click.IntRange(1), help="Read no faster, all workers together.")
+@click.option(
+    "--pause-when-threads-running",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Wait while more than N threads of the source are at work, this run's own left out.",
+)
+@click.option("--dry-run", is_flag=True, help="Read everything and make the documents, and write nothing.")
+@click.option("--restart", is_flag=True, help="Forget what earlier runs did, and begin anew.")
+@as_json
+@click.pass_obj
+def extract_run(settings: Settings, /, job: Path, as_json: bool, **options: Any) -> None:
+    """Move the rows of the job file JOB into Elasticsearch. After any end, the same command goes on from there.
+
+    Done, it looks for rows after the last key. Exit status 1 when Elasticsearch or Mare Data could not take some
+    rows: a file holds them with the reasons; 130 after Ctrl-C.
+
+    \b
+    Example:
+      mare extract run orders.toml
+      mare extract run orders.toml --until 2024-01-01 --max-rows-per-second 5000
+    """
+    from extraction.job import load_job
+    from extraction.progress import Bar, Lines
+    from extraction.run import Options, run
+
+    loaded, console = load_job(job), out(stderr=True)
+    echo = partial(click.echo, err=True)
+    with Bar(console, loaded.name) if console.is_terminal else Lines(echo) as shown:
+        report = run(loaded, settings, Options(**options), stop_flag(), shown)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), ensure_ascii=False))
+    else:
+        out().print(report.render())
+    sys.exit(report.exit_status)
+
+
+@extract.command("verify")
+@click.argument("job", type=click.Path(path_type=Path))
+@click.option("--since", type=Instant(), help="Only rows and documents whose time is this or later.")
+@click.option("--until", type=Instant(), help="Only rows and documents whose time is before this.")
+@click.option("--exact", is_flag=True, help="Compare every row value by value, whatever counts and sums say.")
+@click.option("--repair", is_flag=True, help="Write the documents that are missing or differ; deletes nothing.")
+@click.option("--delete-extra", is_flag=True, help="With --repair, also delete documents that have no row.")
+@click.option(
+    "--wait",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds after which a difference is looked at once more before it counts.",
+)
+@click.option("--limit", default=1_000, show_default=True, type=click.IntRange(0), help="How many differences to name.")
+@as_json
+@click.pass_obj
+def extract_verify(settings: Settings, /, job: Path, as_json: bool, **options: Any) -> None:
+    """Prove that the table of the job file JOB and its documents hold the same, or name each row that differs.
+
+    By counts and sums: of key ranges, halved until little is left to read, and of days. Texts have no sum: --exact
+    compares those, too. Rows older than the job's purged_before are left out on both sides.
+
+    Exit status 0: they agree. 1: they differ. 2: the job or the options can't be used.
+
+    \b
+    Example:
+      mare extract verify orders.toml
+      mare extract verify orders.toml --exact --since 2024-01-01
+      mare extract verify orders.toml --repair
+    """
+    from extraction.checking.check import Options, check
+    from extraction.job import load_job
+
+    if options["delete_extra"] and not options["repair"]:
+        raise click.UsageError("--delete-extra needs --repair.")
+    loaded = load_job(job)
+    with out(stderr=True).status("comparing") as shown:
+        report = check(loaded, settings, Options(**options), shown.update)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), ensure_ascii=False))
+    else:
+        out().print(report.render())
+    sys.exit(0 if report.agree else 1)
+
+
+@main.command("seed-history")
+@click.option("--days", required=True, type=click.IntRange(1, 36_500), help="How many days, up to today's beginning.")
+@click.option("--buoys", required=True, type=click.IntRange(1, 10_000), help="How many buoys, from 900001 up.")
+@click.option(
+    "--every", default=60, show_default=True, type=click.IntRange(1, 86_400), help="Seconds between a buoy's readings."
+)
+@click.option(
+    "--table", default=READINGS, show_default=True, help="Another name: a table made as legacy applications have them."
+)
+@as_json
+@click.pass_obj
+def seed_history(settings: Settings, days: int, buoys: int, every: int, table: str, as_json: bool) -> None:
+    """Fill a table with plausible past readings of emulated buoys, made by MariaDB itself, to try extraction on.
+
+    The table readings is only filled where it has no readings of real sensors. With another name the table is made: it
+    has other column names, DECIMAL columns, local time and a number for each row; one that was made otherwise is left
+    alone. Stopped, the same command goes on from there; repeated, it makes nothing twice. Exit status 1 if it was
+    stopped.
+
+    These rows are in MariaDB alone: until `mare extract run` has moved them, `mare verify` says that they are missing
+    in Elasticsearch. `mare demo remove` deletes those in readings.
+
+    \b
+    Example:
+      mare seed-history --days 365 --buoys 20
+      mare seed-history --days 30 --buoys 5 --table legacy_readings
+    """
+    from extraction.seed import Options
+    from extraction.seed import seed_history as fill
+
+    began = time.monotonic()
+    options = Options(steps=days * 86_400 // every, buoys=buoys, every=every, table=table)
+    with out(stderr=True).status("looking at the table") as shown:
+
+        def progress(done: int, rows: int) -> None:
+            seconds = time.monotonic() - began
+            shown.update(f"{done:,} of {rows:,} rows, {done / seconds:,.0f} a second")
+
+        report = fill(settings, schema_of(settings), options, stop_flag(), progress)
+    if as_json:
+        click.echo(json.dumps(report.as_dict()))
+    else:
+        click.echo(report.sentence)
+    sys.exit(0 if report.complete else 1)
+
+
 # --- the proof ---------------------------------------------------------------------------------------------------
 
 
@@ -752,6 +965,50 @@ def bench_sink(settings: Settings, /, as_json: bool, **options: Any) -> None:
     command = shlex.join(["mare", *sys.argv[1:]])
     with Rest(own.connect.url) as worker:
         report = run(own, chosen, command, definition, worker, lambda text: progress.print(f"[dim]{text}[/]"))
+    if as_json:
+        click.echo(json.dumps(report.content, default=str))
+    else:
+        out(width=max(out().width, WIDTH)).print(render(report))
+    sys.exit(0 if report.whole else 1)
+
+
+@bench.command("extraction")
+@click.option("--rows", default=1_000_000, show_default=True, type=click.IntRange(10_000), help="In each trial.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="How often each is measured.")
+@click.option("--install-peers", is_flag=True, help="First install ingestr by pip, in MARE_HOME/benchmarks.")
+@click.option("--first-port", default=21_000, show_default=True, help="Of the three ports that are needed.")
+@click.option("--out", type=click.Path(path_type=Path), help="File for the result.  [default: in MARE_HOME/benchmarks]")
+@as_json
+@click.pass_obj
+def bench_extraction(settings: Settings, /, as_json: bool, **options: Any) -> None:
+    """Move rows of MariaDB to Elasticsearch by `extract run` and by its peers in turns, and show rates, CPU, memory.
+
+    The peers are a pandas script, ingestr, and plain bulk clients, which are the limit; a plain SELECT says what
+    reading costs the source. Exit status 1 if one of them did not move every row. It starts a MariaDB and an
+    Elasticsearch of its own, beside any that run, and removes them again.
+
+    \b
+    Example:
+      mare bench extraction --install-peers
+      mare bench extraction --rows 200000 --rounds 1
+    """
+    from benchmarks.extraction import Options, run
+    from benchmarks.extraction_measure import Room
+    from benchmarks.extraction_tables import render
+    from benchmarks.tables import WIDTH
+    from extraction import seed
+    from extraction.draft import draft, server_of
+    from extraction.source import slow_connector
+
+    def fill(own: Settings, steps: int, buoys: int, every: int) -> None:
+        history = seed.Options(steps, buoys, every)
+        seed.seed_history(own, schema_of(own), history, lambda: False, lambda *_: None)
+
+    room = Room(fill, lambda own, table, path: draft(own, server_of(own), table, path), slow_connector)
+
+    progress = out(stderr=True)
+    command = shlex.join(["mare", *sys.argv[1:]])
+    report = run(settings, Options(**options), command, room, lambda text: progress.print(f"[dim]{text}[/]"))
     if as_json:
         click.echo(json.dumps(report.content, default=str))
     else:

@@ -95,7 +95,12 @@ def test_a_body_has_an_action_with_index_and_identity_and_the_line_as_it_is() ->
     assert lines.pop() == b"", "a bulk ends with a line break"
     assert lines[1::2] == [reading.line for reading in found]
     for action, reading in zip(lines[::2], found, strict=True):
-        expected = {"_index": index_of(reading.micros), "_id": identity(reading.sensor_id, reading.micros)}
+        expected: dict[str, Any] = {
+            "_index": index_of(reading.micros),
+            "_id": identity(reading.sensor_id, reading.micros),
+        }
+        if reading.offset is not None:
+            expected |= {"version": reading.offset, "version_type": "external"}
         assert json.loads(action) == {"index": expected}
     assert lines[6] == b'{"index":{"_index":"readings-2024.02","_id":"7-1706745600000001"}}'
 
@@ -105,7 +110,8 @@ def test_the_sink_is_told_to_make_the_same_documents() -> None:
     assert definition["index"] == "readings-{timestamp:yyyy.MM}"
     assert definition["document.id"] == "{sensor_id}-{timestamp:epoch_micros}"
     assert definition["value.converter.output"] == "json", "it would not pass bytes through"
-    changing = {"document.version", "document.coordinates", "write.operation", "transforms"}
+    assert definition["document.version"] == "offset"
+    changing = {"document.coordinates", "write.operation", "transforms"}
     assert not changing & definition.keys()
 
 

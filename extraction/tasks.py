@@ -1,0 +1,61 @@
+"""What conductor and workers tell each other, and what all workers of a run have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mysql.connector.abstracts import MySQLConnectionAbstract
+
+from extraction.checkpoint import Files, Tally
+from extraction.layout import Layout
+from maredata.settings import Settings
+
+# Reads the position in the source's binary log, as the version of the documents of a snapshot taken after it.
+VersionOf = Callable[[MySQLConnectionAbstract], int | None]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What all workers of a run have in common."""
+
+    layout: Layout
+    settings: Settings
+    files: Files
+    where: str | None = None
+    since: int | None = None
+    until: int | None = None
+    rows_per_second: float | None = None  # of one worker
+    write: bool = True  # False: a dry run
+    version_of: VersionOf | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What was read and settled since the last message; `waiting` says for what the worker waits, if it does."""
+
+    rows: int = 0
+    errors: int = 0
+    waiting: str = ""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The worker has a session, which the source knows by this number."""
+
+    session: int
+
+
+@dataclass(frozen=True)
+class Done:
+    tally: Tally
+    version: int | None
+    cpu_seconds: float  # of the process since its start
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """A range was given up: `error` says why, where it was not asked for."""
+
+    error: str = ""
+    exit_status: int = 1

@@ -1,0 +1,196 @@
+"""MariaDB and Elasticsearch, and runs of `mare extract run` between them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mysql.connector
+import pytest
+from conftest import new_home, new_settings
+from elasticsearch import Elasticsearch, NotFoundError
+from elasticsearch.helpers import scan
+from waiting import await_true
+
+from installs.artifacts import fetch
+from installs.engines import elasticsearch, mariadb
+from installs.machine import find_java
+from installs.process import Service, await_ready, record_of, start, stop
+from maredata.settings import CHECKOUT, Settings, as_environment
+from maredata.stores import connect_elasticsearch, connect_mariadb
+
+WORKERS = 2
+
+
+@dataclass
+class Pair:
+    """Both engines, in one folder."""
+
+    settings: Settings
+    services: dict[str, Service]
+    runs: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @classmethod
+    def launch(cls) -> Pair:
+        settings = new_settings(new_home())
+        settings.home.chmod(0o755)
+        java = find_java(settings)
+        fetch(settings, java, lambda _: None)
+        pair = cls(settings, {"mariadb": mariadb(settings), "elasticsearch": elasticsearch(settings, java)})
+        started = {name: start(settings, service) for name, service in pair.services.items()}
+        for name, record in started.items():
+            await_ready(settings, pair.services[name], record)
+        return pair
+
+    @property
+    def store(self) -> Elasticsearch:
+        return connect_elasticsearch(self.settings).options(request_timeout=120)
+
+    def start(self, name: str) -> None:
+        await_ready(self.settings, self.services[name], start(self.settings, self.services[name]))
+
+    def kill(self, name: str) -> None:
+        """kill -9 of the whole process group."""
+        record = record_of(self.settings, name)
+        assert record is not None and record.alive, f"{name} isn't there to be killed"
+        os.killpg(record.pid, signal.SIGKILL)
+        await_true(lambda: not record.alive and not self.services[name].ready(), what=f"{name} is dead")
+
+    def demolish(self) -> None:
+        for run in self.runs:
+            if run.poll() is None:  # a failed test's: it would wait for its engines without end
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait()
+        for name in self.services:
+            stop(self.settings, name, 30)
+        if not os.environ.get("KEEP_TEST_INSTANCES"):
+            shutil.rmtree(self.settings.home, ignore_errors=True)
+
+    def sql(self, *statements: str) -> list[Any]:
+        """Runs them; the last one's rows."""
+        rows: list[Any] = []
+        with connect_mariadb(self.settings) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+                rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    launched = Pair.launch()
+    yield launched
+    launched.demolish()
+
+
+@dataclass
+class Move:
+    """A job of one table. Its command runs in a process group of its own, to be killed as a whole."""
+
+    pair: Pair
+    name: str
+    key: tuple[str, ...] = ("id",)
+    columns: tuple[str, ...] = ("v",)
+    range_rows: int = 10_000
+    more: str = ""  # of the job file
+    table: str = ""
+
+    def __post_init__(self) -> None:
+        self.table = self.table or self.name
+        self.forget()
+        self.write()
+
+    @property
+    def index(self) -> str:
+        return f"legacy-{self.name}"
+
+    @property
+    def job(self) -> Path:
+        return self.pair.settings.home / f"{self.name}.toml"
+
+    @property
+    def dead(self) -> list[dict[str, Any]]:
+        path = self.pair.settings.home / "state" / "extraction" / f"{self.name}.dead.ndjson"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+    def write(self, **changes: Any) -> None:
+        """The job file, with other values than before where `changes` say so."""
+        for name, value in changes.items():
+            setattr(self, name, value)
+        chosen = self.pair.settings.mariadb
+        fields = "".join(f'{name} = "{name}"\n' for name in self.columns)
+        self.job.write_text(
+            f'[source]\nhost = "{chosen.host}"\nport = {chosen.port}\ndatabase = "{chosen.database}"\n'
+            f'table = "{self.table}"\nuser = "{chosen.user}"\nkey = {list(self.key)}\nrange_rows = {self.range_rows}\n'
+            f"{self.more}\n[columns]\n{fields}"
+        )
+
+    def forget(self) -> None:
+        """As if it had never run."""
+        for path in (self.pair.settings.home / "state" / "extraction").glob(f"{self.name}.*"):
+            path.unlink()
+        self.pair.store.indices.delete(index=self.index, ignore_unavailable=True)
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "maredata.cli", "extract", "run", str(self.job), "--json", *arguments],
+            env={**os.environ, **as_environment(self.pair.settings)},
+            cwd=CHECKOUT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.pair.runs.append(process)
+        return process
+
+    def end(self, process: subprocess.Popen[str], status: int | None = 0) -> dict[str, Any]:
+        """Waits for a run's end; its report, with what it said on the way under `said`."""
+        output, said = process.communicate(timeout=300)
+        assert process.returncode == status, (process.returncode, output, said)
+        return {**(json.loads(output) if output else {}), "said": said}
+
+    def run(self, *arguments: str, status: int = 0) -> dict[str, Any]:
+        return self.end(self.begin(*arguments), status)
+
+    def kill(self, process: subprocess.Popen[str]) -> None:
+        """kill -9 of the conductor and all workers."""
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+    def count(self) -> int:
+        """Documents that are there, searchable or not yet."""
+        try:
+            self.pair.store.indices.refresh(index=self.index)
+            return int(self.pair.store.count(index=self.index)["count"])
+        except NotFoundError:
+            return 0
+
+    def indexed(self) -> int:
+        """How often a document was written to the index since Elasticsearch started."""
+        found = self.pair.store.indices.stats(index=self.index, metric="indexing")
+        return int(found["_all"]["primaries"]["indexing"]["index_total"])
+
+    def ids(self) -> list[str]:
+        self.pair.store.indices.refresh(index=self.index)
+        return sorted(hit["_id"] for hit in scan(self.pair.store, index=self.index, _source=False, size=10_000))
+
+    def documents(self) -> dict[str, Any]:
+        self.pair.store.indices.refresh(index=self.index)
+        return {hit["_id"]: hit["_source"] for hit in scan(self.pair.store, index=self.index)}
+
+
+def source_away(pair: Pair) -> bool:
+    try:
+        pair.sql("SELECT 1")
+    except mysql.connector.Error:
+        return True
+    return False

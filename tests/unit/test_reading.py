@@ -260,10 +260,6 @@ def assert_decided_alike_together(decoder: Decoder, lines: list[bytes]) -> None:
         readings = [Reading(*members) for members in zip(*found, strict=True)]
         assert [outcome(lambda _, reading=reading: reading, b"") for reading in readings] == one_by_one
         assert all(decoder.decode(line).usual for line in lines)
-    elif len({line.count(b",") for line in lines}) == 1 and max(map(len, lines)) <= tested.LONGEST_NUMBER:
-        assert not all(
-            len(decided) > 2 and decoder.decode(line).usual for decided, line in zip(one_by_one, lines, strict=True)
-        )
 
 
 def implausible(reading: Reading, schema: Schema) -> list[str]:

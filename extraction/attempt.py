@@ -18,7 +18,7 @@ from extraction.layout import Layout
 from extraction.rows import Page, document_of
 from extraction.tasks import Assignment, Progress
 
-BODY_BYTES = 4 << 20  # of a bulk request; larger ones are no faster, and two of a worker's are in memory
+BODY_BYTES = 4 << 20  # of a bulk request; two of a worker's are in memory at once
 _DIGITS = re.compile(r"[0-9]+")
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from extraction.checkpoint import Range
-from extraction.tasks import Abandoned, Assignment
+from extraction.tasks import Abandoned, Assignment, Flag
 from extraction.worker import work
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Pool:
         context = multiprocessing.get_context("fork")
         self._assignment, self._count = assignment, count
         self._context = context
-        self._stop, self._paused = context.Event(), context.Event()
+        self._stop, self._paused = Flag(), Flag()
         self.hands: list[Hand] = []
 
     def __enter__(self) -> Self:
@@ -102,10 +102,7 @@ class Pool:
                 yield hand, Abandoned(f"A worker ended by itself (exit code {hand.process.exitcode})")
 
     def pause(self, paused: bool) -> None:
-        if paused:
-            self._paused.set()
-        else:
-            self._paused.clear()
+        self._paused.set(paused)
 
     def stop(self) -> None:
         """Asks every worker to give up its range."""

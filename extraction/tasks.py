@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.sharedctypes import RawValue
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
@@ -59,3 +61,19 @@ class Abandoned:
 
     error: str = ""
     exit_status: int = 1
+
+
+class Flag:
+    """One that the conductor sets and its workers look at, for those forked after it was made.
+
+    `multiprocessing.Event` has a lock, which a worker that is killed while it looks would keep for ever.
+    """
+
+    def __init__(self) -> None:
+        self._value = RawValue(ctypes.c_bool, False)
+
+    def set(self, value: bool = True) -> None:
+        self._value.value = value
+
+    def is_set(self) -> bool:
+        return bool(self._value.value)

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from multiprocessing.synchronize import Event
 from typing import cast
 
 import mysql.connector
@@ -26,10 +25,11 @@ from extraction.layout import Layout
 from extraction.rows import Documents
 from extraction.source import open_source, query, source_errors
 from extraction.stream import Streaming
-from extraction.tasks import Abandoned, Assignment, Done, Opened, Progress
+from extraction.tasks import Abandoned, Assignment, Done, Flag, Opened, Progress
 from maredata.errors import MareError, StoreError
 
 _MOST_ROWS = 5_000  # fetched at once
+_LOOK_SECONDS = 0.1  # between two looks at whether to stop
 _LONGEST_WAIT = 30.0  # seconds between two attempts on the source
 # What the server says of its own state or load, not of the query; client errors have numbers from 2000 on.
 _PASSING = frozenset({-1, 1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 1317, 1927, 1969})
@@ -72,7 +72,7 @@ class Pace:
 class Worker:
     """Reads and writes ranges for the conductor at the other end of `pipe`."""
 
-    def __init__(self, assignment: Assignment, pipe: Connection, stop: Event, paused: Event, conductor: int) -> None:
+    def __init__(self, assignment: Assignment, pipe: Connection, stop: Flag, paused: Flag, conductor: int) -> None:
         self._given = assignment
         self._pipe = pipe
         self._stop, self._paused = stop, paused
@@ -162,8 +162,9 @@ class Worker:
             self._report(Progress(waiting=why))
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if self._stop.wait(min(left, 0.5)) or os.getppid() != self._conductor:
+            if self._stop.is_set() or os.getppid() != self._conductor:
                 raise Stopped
+            time.sleep(min(left, _LOOK_SECONDS))
 
     def _report(self, news: Progress | Opened) -> None:
         try:
@@ -174,7 +175,7 @@ class Worker:
 
 
 def work(
-    assignment: Assignment, pipe: Connection, others: list[Connection], stop: Event, paused: Event, conductor: int
+    assignment: Assignment, pipe: Connection, others: list[Connection], stop: Flag, paused: Flag, conductor: int
 ) -> None:
     """A worker process's whole life. `others` are ends of pipes that are the conductor's alone."""
     for end in others:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import struct
+import time
 from pathlib import Path
 
 import mysql.connector
@@ -20,6 +23,7 @@ from extraction.outcome import STOPPED_STATUS, Report
 from extraction.progress import Lines, Rate, State
 from extraction.source import Index, SourceTable, TableColumn, source_errors
 from extraction.stream import _Buffered
+from extraction.tasks import Flag
 from extraction.worker import Pace, page_rows, passing
 from maredata.errors import StoreError
 
@@ -193,3 +197,30 @@ def test_a_lost_connection_is_told_as_the_connector_tells_it() -> None:
         with pytest.raises(mysql.connector.InterfaceError) as lost:
             _Buffered().recv(ours, "here")
         assert lost.value.errno == 2013
+
+
+def test_a_worker_killed_while_it_looks_at_a_flag_holds_nobody_up() -> None:
+    """With a lock in it, as `multiprocessing.Event` has, one kill in a few leaves the lock taken."""
+    flag = Flag()
+    for _ in range(30):
+        process = os.fork()
+        if process == 0:
+            while True:
+                flag.is_set()
+        time.sleep(0.002)  # nothing to await: the kill is to come at any moment
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        assert not flag.is_set()
+    flag.set()
+    assert flag.is_set()
+
+
+def test_a_flag_is_seen_by_processes_forked_before_it_was_set() -> None:
+    flag = Flag()
+    process = os.fork()
+    if process == 0:
+        while not flag.is_set():
+            time.sleep(0.001)
+        os._exit(7)
+    flag.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 7

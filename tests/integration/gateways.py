@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from conftest import free_ports
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from waiting import await_true
 
 from maredata.settings import Settings, as_environment
@@ -99,12 +100,15 @@ def ends(settings: Settings, topic: str) -> dict[int, int]:
     """The end offset of each partition."""
     consumer = _consumer(settings)
     partitions = consumer.list_topics(topic, timeout=30).topics[topic].partitions
-    found = {
-        number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30, cached=False)[1]
-        for number in partitions
-    }
+    found = {number: _end(consumer, TopicPartition(topic, number)) for number in partitions}
     consumer.close()
     return found
+
+
+@retry(retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(30), wait=wait_fixed(0.2), reraise=True)
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    """A broker that was just started may not lead the partition yet."""
+    return int(consumer.get_watermark_offsets(partition, timeout=30, cached=False)[1])
 
 
 def grown(settings: Settings, topic: str, starts: dict[int, int]) -> int:

@@ -3,6 +3,7 @@ package org.maredata.connect.elasticsearch;
 import java.lang.management.ManagementFactory;
 import java.util.Arrays;
 import java.util.EnumMap;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.atomic.AtomicLong;
 import javax.management.Attribute;
@@ -21,6 +22,9 @@ final class SinkMetrics implements DynamicMBean, AutoCloseable {
     /** Of the oldest record's timestamp, if there is none. */
     private static final long NONE = Long.MAX_VALUE;
 
+    /** The newest of each name; guarded by this class. */
+    private static final Map<ObjectName, SinkMetrics> REGISTERED = new HashMap<>();
+
     private final ObjectName name;
     private final Map<Metric, AtomicLong> values = new EnumMap<>(Metric.class);
 
@@ -33,11 +37,14 @@ final class SinkMetrics implements DynamicMBean, AutoCloseable {
             name = new ObjectName("org.maredata.connect:type=elasticsearch-sink,connector=" + ObjectName.quote(connector)
                     + ",task=" + task);
             MBeanServer server = ManagementFactory.getPlatformMBeanServer();
-            if (server.isRegistered(name)) {
-                // Left by a task that was given up on because it didn't stop in time.
-                server.unregisterMBean(name);
+            synchronized (SinkMetrics.class) {
+                if (server.isRegistered(name)) {
+                    // Of a task that was given up on because it didn't stop in time; it may be stopping just now.
+                    server.unregisterMBean(name);
+                }
+                server.registerMBean(this, name);
+                REGISTERED.put(name, this);
             }
-            server.registerMBean(this, name);
         } catch (JMException e) {
             throw new ConnectException("The metrics can't be registered", e);
         }
@@ -110,10 +117,15 @@ final class SinkMetrics implements DynamicMBean, AutoCloseable {
 
     @Override
     public void close() {
-        try {
-            ManagementFactory.getPlatformMBeanServer().unregisterMBean(name);
-        } catch (JMException e) {
-            // A newer task of that number has taken the name.
+        synchronized (SinkMetrics.class) {
+            if (!REGISTERED.remove(name, this)) {
+                return; // A newer task of that number has taken the name.
+            }
+            try {
+                ManagementFactory.getPlatformMBeanServer().unregisterMBean(name);
+            } catch (JMException e) {
+                // Somebody else has taken it out.
+            }
         }
     }
 

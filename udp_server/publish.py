@@ -83,7 +83,7 @@ class Batch:
         self.left = len(messages)  # reports that have to come; 0 once all messages are acknowledged
 
     def reports(self, partitions: list[int]) -> list[Report | None]:
-        """For each message whether Kafka's word on it is asked for; a word costs as much as a third of the sending.
+        """For each message whether Kafka's word on it is asked for; a word costs a fifth of the sending.
 
         A partition's messages are acknowledged in order, and what fails takes all behind it along (both by
         idempotence and its gapless guarantee): so the last of each partition speaks for those before it.
@@ -287,9 +287,8 @@ class Channel:
         positions: list[int] = []
         refusal = None
         try:
-            positions.extend(
-                self._spool.append(batch.messages.one_by_one()) for batch in batches
-            )  # those before a failure stay
+            # Those before a failure stay.
+            positions.extend(self._spool.append(batch.messages.one_by_one()) for batch in batches)
         except SpoolFull:
             refusal = Refusal.SPOOL_FULL
         except OSError as error:

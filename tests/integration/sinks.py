@@ -63,6 +63,7 @@ class Engines:
 
     settings: dict[str, Settings]
     services: dict[str, Service]
+    failed: bool = False  # then the logs outlive the engines
 
     @classmethod
     def launch(cls) -> Engines:
@@ -92,11 +93,24 @@ class Engines:
         """Starts those that don't run, all at once, and waits until they are ready."""
         started = {}
         for name in names:
-            record = record_of(self.settings[name], self.services[name].name)
-            if record is None or not record.alive:
+            if not self.runs(name):
                 started[name] = start(self.settings[name], self.services[name])
         for name, record in started.items():
             await_ready(self.settings[name], self.services[name], record)
+
+    def runs(self, name: str) -> bool:
+        record = record_of(self.settings[name], self.services[name].name)
+        return record is not None and record.alive
+
+    def other(self, worker: str) -> str:
+        return SECOND_WORKER if worker == FIRST_WORKER else FIRST_WORKER
+
+    def only_worker(self) -> str:
+        """The one that runs, or the first one, which then does alone."""
+        worker = FIRST_WORKER if self.runs(FIRST_WORKER) or not self.runs(SECOND_WORKER) else SECOND_WORKER
+        self.start(worker)
+        self.stop(self.other(worker))
+        return worker
 
     def stop(self, name: str) -> None:
         stop(self.settings[name], self.services[name].name, 30)
@@ -120,7 +134,12 @@ class Engines:
     def demolish(self) -> None:
         for name in (SECOND_WORKER, FIRST_WORKER, "elasticsearch", "kafka"):
             self.stop(name)
-        if not os.environ.get("KEEP_TEST_INSTANCES"):
+        if os.environ.get("KEEP_TEST_INSTANCES"):
+            return
+        if self.failed:
+            for settings in self.settings.values():
+                shutil.rmtree(settings.home / "data", ignore_errors=True)
+        else:
             shutil.rmtree(self.settings[FIRST_WORKER].home, ignore_errors=True)
 
 
@@ -135,8 +154,9 @@ class Sink:
     name: str
     records: dict[int, list[Produced]] = field(default_factory=lambda: {number: [] for number in range(PARTITIONS)})
     offsets: dict[int, int] = field(default_factory=dict)
+    months: list[str] = field(default_factory=list)  # the indices that the readings belong to
     options: dict[str, str] = field(default_factory=dict)  # others than those of the definition
-    worker: str = FIRST_WORKER  # the one that is asked
+    worker: str = FIRST_WORKER  # the one that is asked, and that writes until another one comes
 
     def __post_init__(self) -> None:
         self.settings = self.engines.settings[FIRST_WORKER]
@@ -175,6 +195,7 @@ class Sink:
             if seq % 1000 == 0:
                 producer.poll(0)
         assert producer.flush(60) == 0
+        self.months = sorted({record.place[0] for record in chain(*self.records.values()) if record.place})
 
     def _reading(self, sensor: int, micros: int, seq: int) -> Produced:
         timestamp = format_timestamp(micros)
@@ -199,7 +220,7 @@ class Sink:
             name=self.name, index_patterns=[self.indices], priority=body["priority"], template=body["template"]
         )
         # Made beforehand: one that is only just being made can't be searched for a moment.
-        for index in sorted({record.place[0] for record in chain(*self.records.values()) if record.place}):
+        for index in self.months:
             self.store.indices.create(index=index)
         config = definitions(self.settings, schema)[ELASTICSEARCH_SINK] | {
             "name": self.name,
@@ -282,27 +303,49 @@ class Sink:
     # --- what came of it ---------------------------------------------------------------------------------------
 
     def documents(self) -> dict[Place, dict[str, Any]]:
+        """All there are: an answer that lacks a shard's is an error, for what is there would seem to be missing."""
         self._await_indices()
-        self.store.indices.refresh(index=self.indices)
-        hits = scan(self.store, index=self.indices, size=10_000, filter_path="_scroll_id,_shards,hits.hits")
-        return {(hit["_index"], hit["_id"]): hit["_source"] for hit in hits}
+        shards = self.store.indices.refresh(index=self.indices)["_shards"]
+        assert shards["failed"] == 0 and shards["successful"] == shards["total"], f"not refreshed: {shards}"
+        counted = self.store.count(index=self.indices)
+        hits = scan(
+            self.store,
+            index=self.indices,
+            size=10_000,
+            filter_path="_scroll_id,_shards,hits.hits",
+            allow_partial_search_results=False,
+        )
+        found = {(hit["_index"], hit["_id"]): hit["_source"] for hit in hits}
+        # There may be more by now: Elasticsearch goes on with the bulks of a worker that is dead.
+        assert counted["_shards"]["failed"] == 0 and len(found) >= counted["count"], f"{len(found)} read of {counted}"
+        return found
 
     def _await_indices(self) -> None:
-        # After a start Elasticsearch answers before it has opened its indices.
-        self.store.cluster.health(index=self.indices, wait_for_status="green", timeout="120s")
+        """Until every primary is there: after a start Elasticsearch answers before it has opened its shards."""
+        # Named one by one: a pattern fits nothing, and nothing is green, before Elasticsearch knows its indices again.
+        self.store.cluster.health(
+            index=self.months, wait_for_status="yellow", wait_for_no_initializing_shards=True, timeout="120s"
+        )
 
     def assert_searchable(self, committed: dict[int, int]) -> None:
         """Every reading below these offsets can be found, or a later one with its identity can."""
         documents = self.documents()
-        ahead = []
+        missing, older = [], []
         for partition, records in self.records.items():
             last = {record.place: at for at, record in enumerate(records[: committed[partition]]) if record.place}
             for place, offset in last.items():
                 found = documents.get(place)
-                if found is None or self.offsets[found["seq"]] < offset:
-                    ahead.append(f"{partition}@{offset}")
+                if found is None:
+                    missing.append(f"{partition}@{offset} {place}")
+                elif self.offsets[found["seq"]] < offset:
+                    older.append(
+                        f"{partition}@{offset} {place}, still the value of offset {self.offsets[found['seq']]}"
+                    )
         print(f"{self.name}: committed {sum(committed.values())}, stored {len(documents)}")
-        assert not ahead, f"{len(ahead)} readings are committed and not there, such as {ahead[:5]} of {committed}"
+        assert not (missing or older), (
+            f"of the readings that are committed ({committed}) {len(missing)} are missing: {missing[:20]},"
+            f" and {len(older)} have an older value: {older[:20]}"
+        )
 
     def assert_exact(self) -> None:
         """The indices hold the last reading of each identity and nothing else, the dead letters all the poison."""
@@ -339,13 +382,16 @@ class Sink:
 def running_sink(engines: Engines, name: str, count: int, chance: random.Random, **options: str) -> Iterator[Sink]:
     """A sink that has just been given a topic of `count` records; `options` have _ in place of their points."""
     engines.start("kafka", "elasticsearch")
-    engines.start(FIRST_WORKER)
-    engines.stop(SECOND_WORKER)
-    sink = Sink(engines, name, options={option.replace("_", "."): value for option, value in options.items()})
+    sink = Sink(engines, name, worker=engines.only_worker())
+    sink.options.update({option.replace("_", "."): value for option, value in options.items()})
     sink.fill(count, chance)
     sink.create()
     try:
         yield sink
+    except BaseException as error:
+        engines.failed = True
+        error.add_note(f"The logs are kept in {sink.settings.home}.")
+        raise
     finally:
         # Whatever is dead: a connector that is left would take part in the next test's rebalances.
         engines.start("kafka", "elasticsearch")

@@ -10,7 +10,7 @@ import pytest
 
 from connect.connectors import DEFINITIONS, definitions
 from maredata.indices import index_templates
-from maredata.names import ALL_CONNECTORS, SINKS, dead_letters
+from maredata.names import ALL_CONNECTORS, ELASTICSEARCH_SINK, SINKS, dead_letters
 from maredata.schema import load_schema
 from maredata.settings import CHECKOUT, Settings, variables
 
@@ -39,6 +39,13 @@ def test_connector(name: str) -> None:
 def test_sink_of_readings(name: str) -> None:
     assert CONNECTORS[name]["tasks.max"] == "3"
     assert json.loads(CONNECTORS[name]["value.converter.schema.content"]) == SCHEMA.sink_schema()
+
+
+def test_a_request_that_comes_late_cannot_replace_a_newer_reading() -> None:
+    config = CONNECTORS[ELASTICSEARCH_SINK]
+    assert config["document.version"] == "offset"
+    # Offsets order only the records of one partition: the id must follow from the record's key, the sensor.
+    assert config["document.id"].startswith("{sensor_id}-")
 
 
 @pytest.mark.parametrize("name", sorted(ALL_CONNECTORS.keys() - set(SINKS)))

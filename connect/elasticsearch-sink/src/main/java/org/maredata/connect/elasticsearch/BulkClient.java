@@ -9,11 +9,15 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
+import java.util.function.LongSupplier;
 import java.util.function.Supplier;
 import org.apache.http.entity.ContentType;
 import org.apache.http.nio.entity.NByteArrayEntity;
@@ -23,6 +27,7 @@ import org.elasticsearch.client.Response;
 import org.elasticsearch.client.ResponseException;
 import org.elasticsearch.client.ResponseListener;
 import org.elasticsearch.client.RestClient;
+import org.maredata.connect.elasticsearch.BulkReply.Extent;
 
 /** Sends bulks, several at a time if asked to, without ever holding up its caller. */
 final class BulkClient implements AutoCloseable {
@@ -36,34 +41,47 @@ final class BulkClient implements AutoCloseable {
 
     private static final ContentType NDJSON = ContentType.create("application/x-ndjson");
     private static final ObjectMapper MAPPER = new ObjectMapper();
+    private static final String CLOSED = "the client was closed before the bulk was answered";
     /** How long closing may take, in milliseconds. */
     private static final long CLOSE_MS = 1000;
+    /** How long whole replies are asked for after an error: where there is one, more are likely. */
+    static final long FULL_NANOS = TimeUnit.MINUTES.toNanos(1);
 
     private final Supplier<RestClient> connect;
+    private final LongSupplier nanoTime;
     private final Semaphore answers = new Semaphore(0);
     /** A host name is looked up by the thread that sends, and with a broken DNS that can take many seconds. */
     private final ExecutorService sender;
+    private final Set<CompletableFuture<BulkReply>> underWay = ConcurrentHashMap.newKeySet();
     private volatile RestClient client;
+    /** Set by the HTTP client's threads. Two of them may do so at once: then either value is right. */
+    private volatile long fullUntil;
 
     /** @param connect makes a client; asked again if the one there was has died */
-    BulkClient(Supplier<RestClient> connect) {
+    BulkClient(Supplier<RestClient> connect, LongSupplier nanoTime) {
         this.connect = connect;
+        this.nanoTime = nanoTime;
+        this.fullUntil = nanoTime.getAsLong();
         this.client = connect.get();
         this.sender = Executors.newSingleThreadExecutor(work -> daemon(work, "bulk-sender"));
     }
 
-    /** The future is completed with a reply in any case, on another thread. The bulk must not change until then. */
+    /**
+     * The future is completed with a reply in any case. The bulk must not change until then.
+     *
+     * <p>As long as all goes well only a short reply is asked for. One that speaks of an error doesn't say of which
+     * document: the bulk is sent once more at once, and the full reply to that counts. It changes nothing for the
+     * documents that the first request has stored: they are stored again with the same content, or are there already
+     * (409, or 404 for one that is to be deleted).
+     */
     CompletableFuture<BulkReply> send(Bulk bulk) {
         CompletableFuture<BulkReply> reply = new CompletableFuture<>();
-        reply.whenComplete((r, e) -> answers.release());
-        sender.execute(() -> {
-            try {
-                request(bulk, reply);
-            } catch (RuntimeException | Error e) {
-                // An Error too: a future that nobody completes would hold the records for ever.
-                reply.complete(BulkReply.noAnswer(e));
-            }
+        underWay.add(reply);
+        reply.whenComplete((r, e) -> {
+            underWay.remove(reply);
+            answers.release();
         });
+        execute(new Sending(bulk, reply, nanoTime.getAsLong() - fullUntil < 0 ? Extent.FULL : Extent.SHORT));
         return reply;
     }
 
@@ -89,29 +107,90 @@ final class BulkClient implements AutoCloseable {
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }
+        // Those that the sender hasn't come to, and those that the HTTP client has forgotten.
+        underWay.forEach(reply -> reply.complete(BulkReply.noAnswer(new IllegalStateException(CLOSED))));
     }
 
-    private void request(Bulk bulk, CompletableFuture<BulkReply> reply) {
-        if (!client.isRunning()) {
-            // Its I/O thread ends at an Error (out of memory, say), and then it refuses every request.
-            close(client);
-            client = connect.get();
+    private void execute(Sending sending) {
+        try {
+            sender.execute(sending);
+        } catch (RejectedExecutionException e) {
+            sending.fail(e);
         }
-        Request request = new Request("POST", "/_bulk");
-        request.addParameter("filter_path", BulkReply.FILTER);
-        request.setEntity(new NByteArrayEntity(bulk.body().array(), 0, bulk.bytes(), NDJSON));
-        client.performRequestAsync(request, new ResponseListener() {
-            @Override
-            public void onSuccess(Response response) {
-                confirm(bulk, read(response, bulk.count()), reply);
-            }
+    }
 
-            @Override
-            public void onFailure(Exception e) {
-                reply.complete(e instanceof ResponseException refused ? read(refused.getResponse(), bulk.count())
-                        : BulkReply.noAnswer(e));
+    /** A request to be made by the sender, and the future that its reply completes. */
+    private final class Sending implements Runnable {
+        private final Bulk bulk;
+        private final CompletableFuture<BulkReply> reply;
+        private final Extent asked;
+
+        Sending(Bulk bulk, CompletableFuture<BulkReply> reply, Extent asked) {
+            this.bulk = bulk;
+            this.reply = reply;
+            this.asked = asked;
+        }
+
+        @Override
+        public void run() {
+            try {
+                request();
+            } catch (RuntimeException | Error e) {
+                // An Error too: a future that nobody completes would hold the records for ever.
+                fail(e);
             }
-        });
+        }
+
+        void fail(Throwable problem) {
+            reply.complete(BulkReply.noAnswer(problem));
+        }
+
+        private void request() {
+            if (!client.isRunning()) {
+                if (sender.isShutdown()) {
+                    throw new IllegalStateException(CLOSED);
+                }
+                // Its I/O thread ends at an Error (out of memory, say), and then it refuses every request.
+                BulkClient.close(client);
+                client = connect.get();
+            }
+            Request request = new Request("POST", "/_bulk");
+            request.addParameter("filter_path", asked.filter());
+            request.setEntity(new NByteArrayEntity(bulk.body().array(), 0, bulk.bytes(), NDJSON));
+            client.performRequestAsync(request, new ResponseListener() {
+                @Override
+                public void onSuccess(Response response) {
+                    answered(read(response));
+                }
+
+                @Override
+                public void onFailure(Exception e) {
+                    if (e instanceof ResponseException refused) {
+                        reply.complete(read(refused.getResponse()));
+                    } else {
+                        fail(e);
+                    }
+                }
+            });
+        }
+
+        private void answered(BulkReply answer) {
+            if (answer.mustBeAskedInFull()) {
+                fullUntil = nanoTime.getAsLong() + FULL_NANOS;
+                execute(new Sending(bulk, reply, Extent.FULL));
+            } else {
+                confirm(bulk, answer, reply);
+            }
+        }
+
+        private BulkReply read(Response response) {
+            try {
+                byte[] body = response.getEntity() == null ? new byte[0] : EntityUtils.toByteArray(response.getEntity());
+                return BulkReply.of(response.getStatusLine().getStatusCode(), body, bulk.count(), asked);
+            } catch (IOException | RuntimeException e) {
+                return BulkReply.noAnswer(e);
+            }
+        }
     }
 
     /**
@@ -181,15 +260,6 @@ final class BulkClient implements AutoCloseable {
             return MAPPER.readTree(bulk.action(document)).iterator().next().path("_index").asText();
         } catch (IOException e) {
             throw new UncheckedIOException(e);
-        }
-    }
-
-    private static BulkReply read(Response response, int documents) {
-        try {
-            byte[] body = response.getEntity() == null ? new byte[0] : EntityUtils.toByteArray(response.getEntity());
-            return BulkReply.of(response.getStatusLine().getStatusCode(), body, documents);
-        } catch (IOException | RuntimeException e) {
-            return BulkReply.noAnswer(e);
         }
     }
 

@@ -1,5 +1,6 @@
 package org.maredata.connect.elasticsearch;
 
+import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
@@ -29,13 +30,31 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
         }
     }
 
-    /** What of Elasticsearch's answer is read; it leaves out the rest, which would be most of it. */
-    static final String FILTER = "errors,error,status,items.*.status,items.*.error";
+    /** How much of its answer Elasticsearch is asked for, as a filter_path; it leaves out the rest. */
+    enum Extent {
+        /** Only whether there was any error. Writing an item for each document takes much of Elasticsearch's CPU. */
+        SHORT("errors,error,status"),
+        /** The status of each document, and its error. */
+        FULL("errors,error,status,items.*.status,items.*.error");
+
+        private final String filter;
+
+        Extent(String filter) {
+            this.filter = filter;
+        }
+
+        String filter() {
+            return filter;
+        }
+    }
 
     private static final BulkReply ALL_STORED = new BulkReply(Answer.STORED, "", List.of());
+    // To be asked for in full. Whoever didn't would send everything again, and lose nothing.
+    private static final BulkReply SOME_ERROR = new BulkReply(Answer.UNEXPECTED,
+            "not every document was stored, and the reply doesn't say which", List.of());
     private static final byte[] NO_ERRORS = "{\"errors\":false".getBytes(StandardCharsets.US_ASCII);
     private static final byte[] END = "]}".getBytes(StandardCharsets.US_ASCII);
-    private static final ObjectMapper MAPPER = new ObjectMapper();
+    private static final ObjectMapper MAPPER = new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
     private static final int LONGEST_EXPLANATION = 2000;
 
     static BulkReply noAnswer(Throwable problem) {
@@ -44,8 +63,11 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
         return new BulkReply(answer, problem.toString(), List.of());
     }
 
-    /** @param documents how many were sent */
-    static BulkReply of(int status, byte[] body, int documents) {
+    /**
+     * @param documents how many were sent
+     * @param asked the items are read if there are any, but only to a short question none are needed
+     */
+    static BulkReply of(int status, byte[] body, int documents, Extent asked) {
         if (status == 200 && saysAllStored(body, documents)) {
             return ALL_STORED;
         }
@@ -62,6 +84,9 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
         if (whole != Answer.STORED) {
             return new BulkReply(whole, explanation, List.of());
         }
+        if (asked == Extent.SHORT && reply.size() == 1 && reply.path("errors").isBoolean()) {
+            return reply.path("errors").asBoolean() ? SOME_ERROR : ALL_STORED;
+        }
         List<Item> items = new ArrayList<>(documents);
         for (JsonNode action : reply.path("items")) {
             // One entry, named by the action.
@@ -74,6 +99,11 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
                     + " of " + documents + " documents", List.of());
         }
         return new BulkReply(whole, explanation, items);
+    }
+
+    /** True if it only says that there was an error: which document it is about has to be asked for. */
+    boolean mustBeAskedInFull() {
+        return this == SOME_ERROR;
     }
 
     private static Item item(String action, JsonNode item) {

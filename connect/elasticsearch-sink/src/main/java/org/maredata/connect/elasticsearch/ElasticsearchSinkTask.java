@@ -49,7 +49,7 @@ public final class ElasticsearchSinkTask extends SinkTask {
         lanes = config.lanes();
         maxBuffered = config.getInt(ElasticsearchSinkConfig.MAX_BUFFERED);
         maxBufferedBytes = (long) BUFFERED_BULKS * config.getInt(ElasticsearchSinkConfig.BATCH_BYTES);
-        client = new BulkClient(config::connect);
+        client = new BulkClient(config::connect, System::nanoTime);
         metrics = new SinkMetrics(properties.getOrDefault("name", ""),
                 properties.getOrDefault(ElasticsearchSinkConnector.TASK_NUMBER, "0"));
     }

@@ -26,7 +26,9 @@ enum Versioning {
     };
 
     private static final byte[] VERSION = ",\"version\":".getBytes(StandardCharsets.US_ASCII);
-    private static final byte[] EXTERNAL = ",\"version_type\":\"external\"".getBytes(StandardCharsets.US_ASCII);
+    // The same version is stored again: a conflict is answered before what it conflicts with is safe on the disk, so if
+    // a record that is sent again were refused for its own first sending, Elasticsearch could still lose both.
+    private static final byte[] EXTERNAL = ",\"version_type\":\"external_gte\"".getBytes(StandardCharsets.US_ASCII);
 
     private final String description;
 

@@ -20,7 +20,7 @@ class BulkClientTest {
         try (FakeElasticsearch elasticsearch = new FakeElasticsearch()) {
             ElasticsearchSinkConfig config = config(elasticsearch.url());
             List<RestClient> made = new ArrayList<>();
-            try (BulkClient client = new BulkClient(() -> remember(config.connect(), made))) {
+            try (BulkClient client = new BulkClient(() -> remember(config.connect(), made), System::nanoTime)) {
                 Bulk bulk = TaskHarness.bulkOf(TaskHarness.reading(0, "a"));
                 assertEquals(Answer.STORED, client.send(bulk).get(20, TimeUnit.SECONDS).whole());
                 made.get(0).close();
@@ -33,7 +33,7 @@ class BulkClientTest {
     @Test
     void aHostThatIsUnknownIsNoAnswer() throws IOException {
         ElasticsearchSinkConfig config = config("http://no-such-host.invalid:9200");
-        try (BulkClient client = new BulkClient(config::connect)) {
+        try (BulkClient client = new BulkClient(config::connect, System::nanoTime)) {
             Bulk bulk = TaskHarness.bulkOf(TaskHarness.reading(0, "a"));
             assertEquals(Answer.NO_ANSWER, client.send(bulk).orTimeout(60, TimeUnit.SECONDS).join().whole());
         }

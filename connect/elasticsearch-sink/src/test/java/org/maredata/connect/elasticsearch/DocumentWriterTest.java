@@ -76,7 +76,7 @@ class DocumentWriterTest {
     @ParameterizedTest
     @CsvSource(delimiter = '|', quoteCharacter = '`', value = {
         "write.operation | create | {\"create\":{\"_index\":\"r\",\"_id\":\"7\"}}",
-        "document.version | offset | {\"index\":{\"_index\":\"r\",\"_id\":\"7\",\"version\":9,\"version_type\":\"external\"}}"})
+        "document.version | offset | {\"index\":{\"_index\":\"r\",\"_id\":\"7\",\"version\":9,\"version_type\":\"external_gte\"}}"})
     void theActionSaysWhatIsAskedFor(String option, String value, String action) {
         assertEquals(action + "\n" + READING + "\n", lines(READING, "document.id", "{sensor_id}", option, value));
         assertEquals(action + "\n" + READING + "\n", lines(checked(READING), "document.id", "{sensor_id}", option, value));

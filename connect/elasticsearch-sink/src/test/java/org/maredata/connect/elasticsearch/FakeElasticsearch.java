@@ -43,6 +43,10 @@ final class FakeElasticsearch implements AutoCloseable {
 
     /** What was sent, as text. */
     final List<String> bodies = Collections.synchronizedList(new ArrayList<>());
+    /** How much of its answer each bulk asked for. */
+    final List<String> filters = Collections.synchronizedList(new ArrayList<>());
+    /** Whether bulks that don't ask for items get none; a proxy could answer otherwise. */
+    volatile boolean obeysFilter;
     /** What was asked besides bulks, and the status that it is answered with. */
     final List<String> questions = Collections.synchronizedList(new ArrayList<>());
     volatile int answerToQuestions = 200;
@@ -150,6 +154,10 @@ final class FakeElasticsearch implements AutoCloseable {
     Reply items(Function<Doc, String> error) {
         return (exchange, docs) -> {
             List<String> items = docs.stream().map(doc -> item(doc, error.apply(doc))).collect(Collectors.toList());
+            if (obeysFilter && !filter(exchange).contains("items")) {
+                send(exchange, 200, "{\"errors\":" + items.stream().anyMatch(item -> item.contains("\"error\"")) + "}");
+                return;
+            }
             send(exchange, 200, "{\"errors\":true,\"items\":[" + String.join(",", items) + "]}");
         };
     }
@@ -186,6 +194,7 @@ final class FakeElasticsearch implements AutoCloseable {
         headers.add(exchange.getRequestMethod() + " " + exchange.getRequestURI().getPath() + " "
                 + exchange.getRequestHeaders().getFirst("Content-Type") + " "
                 + exchange.getRequestHeaders().getFirst("Authorization"));
+        filters.add(filter(exchange));
         Reply reply = script.poll();
         requests.add(docs);
         try {
@@ -193,6 +202,10 @@ final class FakeElasticsearch implements AutoCloseable {
         } catch (Exception e) {
             exchange.close();
         }
+    }
+
+    private static String filter(HttpExchange exchange) {
+        return exchange.getRequestURI().getQuery().replaceFirst("^filter_path=", "");
     }
 
     private static List<Doc> parse(String body) throws IOException {

@@ -5,11 +5,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.maredata.connect.elasticsearch.FakeElasticsearch.error;
 import static org.maredata.connect.elasticsearch.TaskHarness.reading;
 
-import java.lang.management.ManagementFactory;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
-import javax.management.MBeanServer;
-import javax.management.ObjectName;
 import org.apache.kafka.common.record.TimestampType;
 import org.apache.kafka.connect.sink.SinkRecord;
 import org.junit.jupiter.api.Test;
@@ -32,7 +29,7 @@ class NeverStopsTest extends TaskTestBase {
 
     @ParameterizedTest
     @ValueSource(strings = {
-        "{\"errors\":false,\"items\":[{\"index\":{\"status\":201}}]}", "{\"errors\":false}", "{\"errors\":false,\"items\":[]}",
+        "{\"errors\":false,\"items\":[{\"index\":{\"status\":201}}]}", "{\"errors\":false,\"items\":[]}",
         "{\"errors\":true,\"items\":[{\"index\":{\"status\":201}}]}",
         "{\"errors\":false,\"items\":[{\"index\":{\"status\":201}},{\"index\":{\"status\":201}},{\"index\":{\"status\":201}}]}"})
     void anAnswerToOtherDocumentsThanWereSentIsNone(String body) {
@@ -89,8 +86,7 @@ class NeverStopsTest extends TaskTestBase {
     void aHostThatIsUnknownIsAskedForAgain() {
         worker = new TaskHarness("http://no-such-host.invalid:9200", true);
         worker.put(reading(0, "a"));
-        MBeanServer beans = ManagementFactory.getPlatformMBeanServer();
-        worker.until(() -> (long) attribute(beans, "DocumentsRetried") >= 2);
+        worker.until(() -> TaskHarness.metric("DocumentsRetried") >= 2);
         assertEquals(0, worker.committable(0));
         assertEquals(List.of(), worker.deadLetters);
     }
@@ -120,33 +116,24 @@ class NeverStopsTest extends TaskTestBase {
         elasticsearch.answers(elasticsearch.items(doc -> doc.id().equals("bad") ? error(400, "document_parsing_exception", "x")
                 : doc.id().equals("late") ? error(429, "busy", "x") : null), elasticsearch.after(answer, elasticsearch.items(doc -> null)));
         start();
-        MBeanServer beans = ManagementFactory.getPlatformMBeanServer();
         long hourAgo = System.currentTimeMillis() - 3_600_000;
         for (Metric metric : Metric.values()) {
-            assertEquals(0L, attribute(beans, metric.attribute()));
+            assertEquals(0L, TaskHarness.metric(metric.attribute()));
         }
         worker.put(reading(0, "a"), reading(1, "bad"), new SinkRecord(TaskHarness.TOPIC, 0, null, null, null,
                 TaskHarness.json("late", 2), 2, hourAgo, TimestampType.CREATE_TIME));
         worker.until(() -> elasticsearch.requests.size() == 2);
-        assertEquals(1L, attribute(beans, "BulksInFlight"));
-        assertEquals(1L, attribute(beans, "UnacknowledgedRecords"));
-        assertEquals(1L, attribute(beans, "DocumentsRetried"));
-        assertEquals(1L, attribute(beans, "DocumentsStored"));
-        assertEquals(1L, attribute(beans, "DeadLetters"));
-        assertTrue((long) attribute(beans, "OldestUnacknowledgedLag") >= 3_600_000);
-        assertTrue((long) attribute(beans, "LastSuccess") > hourAgo);
+        assertEquals(1L, TaskHarness.metric("BulksInFlight"));
+        assertEquals(1L, TaskHarness.metric("UnacknowledgedRecords"));
+        assertEquals(1L, TaskHarness.metric("DocumentsRetried"));
+        assertEquals(1L, TaskHarness.metric("DocumentsStored"));
+        assertEquals(1L, TaskHarness.metric("DeadLetters"));
+        assertTrue(TaskHarness.metric("OldestUnacknowledgedLag") >= 3_600_000);
+        assertTrue(TaskHarness.metric("LastSuccess") > hourAgo);
         answer.countDown();
         worker.until(() -> worker.committable(0) == 3);
-        assertEquals(2L, attribute(beans, "DocumentsStored"));
-        assertEquals(0L, attribute(beans, "BulksInFlight"));
-        assertEquals(0L, attribute(beans, "OldestUnacknowledgedLag"));
-    }
-
-    private static Object attribute(MBeanServer beans, String name) {
-        try {
-            return beans.getAttribute(new ObjectName("org.maredata.connect:type=elasticsearch-sink,connector=\"\",task=0"), name);
-        } catch (javax.management.JMException e) {
-            throw new AssertionError(e);
-        }
+        assertEquals(2L, TaskHarness.metric("DocumentsStored"));
+        assertEquals(0L, TaskHarness.metric("BulksInFlight"));
+        assertEquals(0L, TaskHarness.metric("OldestUnacknowledgedLag"));
     }
 }

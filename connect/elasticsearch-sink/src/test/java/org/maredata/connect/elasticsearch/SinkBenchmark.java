@@ -172,7 +172,8 @@ public final class SinkBenchmark {
             OutputStream out = connection.getOutputStream();
             byte[] buffer = new byte[1 << 18];
             while (true) {
-                int length = contentLength(in);
+                String head = head(in);
+                int length = contentLength(head);
                 int lines = 0;
                 while (length > 0) {
                     int read = in.read(buffer, 0, Math.min(buffer.length, length));
@@ -182,15 +183,17 @@ public final class SinkBenchmark {
                     length -= read;
                 }
                 requests.incrementAndGet();
-                byte[] body = ("{\"errors\":false,\"items\":[" + "{\"index\":{\"status\":201}},".repeat(lines / 2 - 1)
-                        + "{\"index\":{\"status\":201}}]}").getBytes(StandardCharsets.US_ASCII);
+                String items = ",\"items\":[" + "{\"index\":{\"status\":201}},".repeat(lines / 2 - 1)
+                        + "{\"index\":{\"status\":201}}]";
+                byte[] body = ("{\"errors\":false" + (head.contains("items") ? items : "") + "}")
+                        .getBytes(StandardCharsets.US_ASCII);
                 out.write(("HTTP/1.1 200 OK\r\nX-elastic-product: Elasticsearch\r\ncontent-type: application/json\r\n"
                         + "content-length: " + body.length + "\r\n\r\n").getBytes(StandardCharsets.US_ASCII));
                 out.write(body);
             }
         }
 
-        private static int contentLength(InputStream in) throws IOException {
+        private static String head(InputStream in) throws IOException {
             StringBuilder head = new StringBuilder();
             while (head.length() < 4 || !head.substring(head.length() - 4).equals("\r\n\r\n")) {
                 int b = in.read();
@@ -199,7 +202,11 @@ public final class SinkBenchmark {
                 }
                 head.append((char) b);
             }
-            String lower = head.toString().toLowerCase(java.util.Locale.ROOT);
+            return head.toString();
+        }
+
+        private static int contentLength(String head) {
+            String lower = head.toLowerCase(java.util.Locale.ROOT);
             int at = lower.indexOf("content-length:") + 15;
             return Integer.parseInt(lower.substring(at, lower.indexOf("\r\n", at)).strip());
         }

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.fail;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
@@ -17,6 +18,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Future;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
+import javax.management.JMException;
+import javax.management.ObjectName;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.metrics.PluginMetrics;
@@ -81,6 +84,16 @@ final class TaskHarness implements AutoCloseable {
             return new ObjectMapper().readTree(bulk.action(0)).iterator().next();
         } catch (JsonProcessingException e) {
             throw new AssertionError(bulk.action(0), e);
+        }
+    }
+
+    /** An attribute of the MBean of a task without a name. */
+    static long metric(String attribute) {
+        try {
+            return (long) ManagementFactory.getPlatformMBeanServer().getAttribute(
+                    new ObjectName("org.maredata.connect:type=elasticsearch-sink,connector=\"\",task=0"), attribute);
+        } catch (JMException e) {
+            throw new AssertionError(e);
         }
     }
 

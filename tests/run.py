@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+# Files of tests, so that each keeps to its engines; what they wait for are mostly engines that start.
+AT_ONCE = ["-n", "2", "--dist", "loadfile"]
 CHECKOUT = Path(__file__).resolve().parent.parent
 PLUGIN_TESTS = """import sys
 from installs import artifacts, machine
@@ -32,11 +34,11 @@ def parts_of(arguments: list[str]) -> dict[str, list[str]]:
         "lint": [*python, "ruff", "check", "."],
         "format": [*python, "ruff", "format", "--check", "."],
         "types": [*python, "mypy"],
-        "units": [*python, "pytest", "tests/unit"],
+        "units": [*python, "pytest", *AT_ONCE, "tests/unit"],
     }
     if not fast:
         parts["plugin"] = [sys.executable, "-c", PLUGIN_TESTS]
-        parts["integration"] = [*python, "pytest", folder]
+        parts["integration"] = [*python, "pytest", *AT_ONCE, "--durations", "30", folder]
     return parts
 
 

@@ -39,6 +39,8 @@ _SETTINGS_WITH_PORT = (
     ("metrics", "port"),
     ("udp", "port"),
 )
+_PARTS = 4
+_PORTS_EACH = 5_000
 
 
 @dataclass
@@ -94,7 +96,10 @@ def free_ports(count: int) -> list[int]:
 
 @cache
 def _ports() -> Iterator[int]:
-    return iter(range(12_000 + (os.getpid() * 37) % 15_000, 32_000))
+    # Two processes of one run must not both find a port free: each has a part of the range for itself.
+    part = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PARTS
+    first = 12_000 + part * _PORTS_EACH
+    return iter(range(first + (os.getpid() * 37) % (_PORTS_EACH // 2), first + _PORTS_EACH))
 
 
 def _is_free(port: int) -> bool:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import mysql.connector
 import pytest
 from conftest import new_home, new_settings
 from elasticsearch import Elasticsearch, NotFoundError
@@ -105,6 +104,7 @@ class Move:
 
     def __post_init__(self) -> None:
         self.table = self.table or self.name
+        self._errors: dict[int, Path] = {}  # where each run says how it goes
         self.forget()
         self.write()
 
@@ -140,23 +140,31 @@ class Move:
         self.pair.store.indices.delete(index=self.index, ignore_unavailable=True)
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "maredata.cli", "extract", "run", str(self.job), "--json", *arguments],
-            env={**os.environ, **as_environment(self.pair.settings)},
-            cwd=CHECKOUT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        errors = self.pair.settings.home / f"{self.name}.{len(self.pair.runs)}.stderr"
+        with errors.open("w") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "maredata.cli", "extract", "run", str(self.job), "--json", *arguments],
+                env={**os.environ, **as_environment(self.pair.settings)},
+                cwd=CHECKOUT,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+            )
         self.pair.runs.append(process)
+        self._errors[process.pid] = errors
         return process
 
     def end(self, process: subprocess.Popen[str], status: int | None = 0) -> dict[str, Any]:
         """Waits for a run's end; its report, with what it said on the way under `said`."""
-        output, said = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=300)
+        said = self.said(process)
         assert process.returncode == status, (process.returncode, output, said)
         return {**(json.loads(output) if output else {}), "said": said}
+
+    def said(self, process: subprocess.Popen[str]) -> str:
+        """What a run has said on its way so far."""
+        return self._errors[process.pid].read_text("utf-8")
 
     def run(self, *arguments: str, status: int = 0) -> dict[str, Any]:
         return self.end(self.begin(*arguments), status)
@@ -186,11 +194,3 @@ class Move:
     def documents(self) -> dict[str, Any]:
         self.pair.store.indices.refresh(index=self.index)
         return {hit["_id"]: hit["_source"] for hit in scan(self.pair.store, index=self.index)}
-
-
-def source_away(pair: Pair) -> bool:
-    try:
-        pair.sql("SELECT 1")
-    except mysql.connector.Error:
-        return True
-    return False

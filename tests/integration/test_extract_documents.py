@@ -183,7 +183,7 @@ def everything(mariadb: Database) -> Layout:
     return layout_of(mariadb, everything_job(mariadb))
 
 
-@settings(max_examples=60, deadline=None, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
 @example(rows=[{"measured": "2024-01-01 00:00:00", **row} for row in EDGES])
 @given(rows=st.lists(any_row, min_size=1, max_size=8))
 def test_server_and_python_write_the_same_documents(
@@ -308,7 +308,7 @@ def readings_layout(database: Database) -> Layout:
     return layout_of(database, job)
 
 
-@settings(max_examples=20, deadline=None, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
 @given(lines=st.just(list(LINES)) | live_readings)
 def test_history_is_written_as_the_live_path_writes_it(mariadb: Database, lines: list[str]) -> None:
     found = readings_layout(mariadb)

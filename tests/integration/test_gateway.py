@@ -49,7 +49,6 @@ def malformed(count: int) -> list[bytes]:
         derandomize=True,
         max_examples=count,  # one each: within an example Hypothesis repeats itself
         database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -8,7 +8,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from extraction.job import ColumnOptions, Job, Source
@@ -106,7 +106,6 @@ def test_names_and_our_own_texts_are_quoted() -> None:
 # --- zones -------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None)  # a zone's stretches are found once
 @given(st.datetimes(min_value=FIRST, max_value=LAST), st.sampled_from(ZONES))
 def test_the_stretches_say_what_the_zone_says(moment: datetime, zone: str) -> None:
     parts = stretches(zone)

@@ -281,7 +281,7 @@ def warmed(lines: list[bytes], schema: Schema = RICH) -> Decoder:
     return decoder
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(
     st.lists(members(), max_size=4),
     st.lists(odd_lines(), max_size=2),
@@ -303,7 +303,7 @@ def test_whatever_a_decoder_has_met_it_decides_as_a_fresh_one_and_by_all_rules(
         assert len(decoder._seconds) <= most_seconds
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(members(), st.data())
 def test_what_is_odd_about_one_member_of_a_known_shape_is_seen(usual: Members, data: st.DataObject) -> None:
     """The same shape, and so the same number of commas wherever that can be: the quick path has to decide."""

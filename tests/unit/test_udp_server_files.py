@@ -108,7 +108,7 @@ def test_workers_come_in_the_order_of_their_numbers_and_nothing_else_does(tmp_pa
     assert found[2].folder == tmp_path / "state" / "gateway" / "10"
 
 
-@hypothesis_settings(deadline=None, max_examples=50)
+@hypothesis_settings(max_examples=50)
 @given(
     st.lists(
         st.builds(

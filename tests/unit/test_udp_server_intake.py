@@ -123,7 +123,7 @@ class World:
         return [message.value for message in self.outlet.messages]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.lists(DATAGRAMS, max_size=4), max_size=4))
 def test_every_line_is_in_one_column(batches: list[list[bytes]]) -> None:
     world = World()
@@ -144,7 +144,7 @@ def test_every_line_is_in_one_column(batches: list[list[bytes]]) -> None:
     json.dumps(ledger.as_dict())
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.lists(st.lists(LINES.filter(lambda line: b"\n" not in line), min_size=1, max_size=5), max_size=5))
 def test_every_line_of_a_stream_is_in_one_column_and_each_chunk_is_answered_in_order(chunks: list[list[bytes]]) -> None:
     world, answers = World(), list[int]()

@@ -421,7 +421,7 @@ def take(world: World, step: str, amount: Any) -> None:  # noqa: PLR0912 - one b
             world.crash()
 
 
-@hypothesis_settings(deadline=None, max_examples=400)
+@hypothesis_settings(max_examples=400)
 @given(STEPS)
 def test_whatever_happens_what_was_accepted_arrives_in_order_and_the_account_balances(
     steps: list[tuple[str, Any]],
@@ -443,7 +443,7 @@ def test_whatever_happens_what_was_accepted_arrives_in_order_and_the_account_bal
             assert world.account.lost_in_crash == 0
 
 
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, LARGEST_BATCH), st.floats(0, SPOOL_AFTER / 2)), max_size=40))
 def test_nothing_is_spooled_while_kafka_acknowledges_in_time(rounds: list[tuple[int, float]]) -> None:
     with a_world() as world:

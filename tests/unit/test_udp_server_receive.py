@@ -97,7 +97,7 @@ def test_whatever_is_sent_is_received(one_by_one: bool) -> None:
         both_ways(patched, one_by_one)
         receiver = Receiver(socket_, Ledger())
 
-        @settings(max_examples=50, deadline=None)
+        @settings(max_examples=50)
         @given(st.lists(st.binary(max_size=1500), max_size=20))
         def holds(payloads: list[bytes]) -> None:
             for payload in payloads:

@@ -213,7 +213,7 @@ def test_only_what_some_sensor_has_gets_a_column(settings: Settings) -> None:
     assert row(text, "1") == "2024-01-21 12:00:00 12,345 2.2 77"
 
 
-@hypothesis_settings(deadline=None, max_examples=25)
+@hypothesis_settings(max_examples=25)
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9), st.integers(0, 9)), max_size=6))
 def test_whatever_the_workers_are_the_sums_are_those_of_one(
     tmp_path_factory: pytest.TempPathFactory, parts: Iterable[tuple[int, int, int]]

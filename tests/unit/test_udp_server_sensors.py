@@ -164,7 +164,7 @@ def test_late_and_ahead_begin_behind_their_bounds(behind: int, late: int, ahead:
     assert (world.one().late, world.one().clock_ahead) == (late, ahead)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), min_size=1, max_size=60), st.integers(1, 60))
 def test_whatever_the_order_all_is_counted_by_its_definition(arrivals: list[tuple[int, bool]], restart: int) -> None:
     """Held against sets; and after a restart of the gateway it goes on."""
@@ -188,7 +188,7 @@ def test_whatever_the_order_all_is_counted_by_its_definition(arrivals: list[tupl
     assert (again.one().readings, again.one().first_seen) == (sensor.readings + 1, sensor.first_seen)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.dictionaries(st.integers(0, 30), st.integers(0, 2), min_size=1))
 def test_what_several_workers_heard_of_one_sensor_is_one_sequence(worker_of: dict[int, int]) -> None:
     """None of them has heard the whole of it, and yet nothing is missing that another has."""

@@ -36,7 +36,7 @@ def test_another_writer_goes_on_behind_the_last(tmp_path: Path) -> None:
         assert Slots(path).read() == b"%d" % number
 
 
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 @given(writes=st.integers(1, 4), cut=st.integers(0, 120), garbage=st.binary(max_size=8))
 def test_a_torn_writing_leaves_the_one_before(
     tmp_path_factory: pytest.TempPathFactory, writes: int, cut: int, garbage: bytes

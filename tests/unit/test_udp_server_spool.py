@@ -186,7 +186,7 @@ def test_a_flipped_bit_costs_one_record(
     assert path.with_name(path.name + ".damaged").read_bytes() == rotten
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=8), st.integers(1, 255))
 def test_whatever_rots_every_untouched_record_is_read(places: list[float], bits: int) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -244,5 +244,5 @@ class SpoolMachine(RuleBasedStateMachine):
             assert self.spool.synced < self.records[self.synced][1]
 
 
-SpoolMachine.TestCase.settings = settings(deadline=None, max_examples=80, stateful_step_count=40)
+SpoolMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
 TestSpoolAgainstAList = SpoolMachine.TestCase

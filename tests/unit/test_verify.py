@@ -54,9 +54,7 @@ COLUMNS = columns_of(SCHEMA)
 NAMES = [column.name for column in COLUMNS]
 MIDDAY = 1_705_838_400_000_000
 
-small = hypothesis_settings(
-    max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
-)
+small = hypothesis_settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 keys = st.tuples(st.integers(1, 3), st.integers(MIDDAY, MIDDAY + 3))
 numbers = st.one_of(st.none(), st.sampled_from([0.0, 20.9, -3.5]))
 

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.apache.kafka.common.config.ConfigDef;
+import org.maredata.connect.capture.RowDocument;
 import org.maredata.connect.elasticsearch.ElasticsearchSinkDocumentation;
 
 /**
@@ -50,6 +51,7 @@ public final class Documentation {
         tables.put("value forms", table(List.of("value", "what it is"), ElasticsearchSinkDocumentation.valueForms()));
         tables.put("metrics", table(List.of("attribute", "meaning"), ElasticsearchSinkDocumentation.metrics()));
         tables.put("converter options", options(ReadingConverterConfig.definition()));
+        tables.put("row document options", options(RowDocument.definition()));
         tables.put("reasons", table(List.of("code", "why a record is refused"), Arrays.stream(Reason.values())
                 .map(reason -> List.of("`" + reason.code() + "`", reason.description())).toList()));
         return tables;

@@ -30,6 +30,11 @@ public final class Vectors {
         return list("records.json");
     }
 
+    /** Keys of rows, as Debezium writes their values, and their ids. */
+    public static List<JsonNode> rowIds() {
+        return list("row_ids.json");
+    }
+
     public static byte[] line(JsonNode vector) {
         return vector.has("line") ? vector.get("line").asText().getBytes(StandardCharsets.UTF_8)
                 : Base64.getDecoder().decode(vector.get("base64").asText());

@@ -100,13 +100,15 @@ final class DocumentWriter {
 
     private void write(byte[] action, byte[] source, SinkRecord record, OffsetTracker.Position position,
             Destination destination) {
+        // Before the bulk is touched: a record without a version must leave nothing in it.
+        long version = versioning.of(record);
         int size = action.length + idJson.length() + ACTION_END.length + 1 + (source == null ? 0 : source.length + 1);
         Bulk bulk = destination.bulk(idJson.spreadHash(), size);
         ByteBuilder body = bulk.body();
         body.add(action);
         body.add(idJson.array(), 0, idJson.length());
         body.add(QUOTE);
-        versioning.write(body, record);
+        Versioning.write(body, version);
         body.add(ACTION_END);
         if (source != null) {
             writeSource(body, source, record);

@@ -10,21 +10,27 @@ import org.apache.kafka.connect.sink.SinkRecord;
 enum Versioning {
     NONE("the document that arrives last stays") {
         @Override
-        void write(ByteBuilder action, SinkRecord record) {
-            // Nothing: Elasticsearch counts versions by itself.
+        long of(SinkRecord record) {
+            return UNVERSIONED;
         }
     },
     OFFSET("Kafka's offset is the document's external version, so that a request which arrives late can't replace a newer "
             + "one; right only if all records with one id are in one partition, and the topic is never made anew under the "
             + "same indices") {
         @Override
-        void write(ByteBuilder action, SinkRecord record) {
-            action.add(VERSION);
-            action.add(record.originalKafkaOffset());
-            action.add(EXTERNAL);
+        long of(SinkRecord record) {
+            return record.originalKafkaOffset();
+        }
+    },
+    HEADER("the record's header " + VersionHeader.NAME + ", an integer from 0 on, is the document's external version, of a "
+            + "delete as well; of equal ones the later stays, and a record without it becomes a dead letter") {
+        @Override
+        long of(SinkRecord record) {
+            return VersionHeader.of(record);
         }
     };
 
+    private static final long UNVERSIONED = -1;
     private static final byte[] VERSION = ",\"version\":".getBytes(StandardCharsets.US_ASCII);
     // The same version is stored again: a conflict is answered before what it conflicts with is safe on the disk, so if
     // a record that is sent again were refused for its own first sending, Elasticsearch could still lose both.
@@ -36,8 +42,18 @@ enum Versioning {
         this.description = description;
     }
 
+    /** The version that the record's document is to have; for {@link #write}. Throws RefusedException if it has none. */
+    abstract long of(SinkRecord record);
+
     /** Adds to a document's action what says its version. */
-    abstract void write(ByteBuilder action, SinkRecord record);
+    static void write(ByteBuilder action, long version) {
+        if (version == UNVERSIONED) {
+            return; // Elasticsearch counts versions by itself.
+        }
+        action.add(VERSION);
+        action.add(version);
+        action.add(EXTERNAL);
+    }
 
     String description() {
         return description;

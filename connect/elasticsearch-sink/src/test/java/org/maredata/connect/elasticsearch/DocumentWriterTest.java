@@ -17,6 +17,7 @@ import org.apache.kafka.connect.sink.SinkRecord;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.maredata.connect.CheckedJson;
 import org.maredata.connect.ReadingConverter;
 import org.maredata.connect.Timestamps;
@@ -80,6 +81,47 @@ class DocumentWriterTest {
     void theActionSaysWhatIsAskedFor(String option, String value, String action) {
         assertEquals(action + "\n" + READING + "\n", lines(READING, "document.id", "{sensor_id}", option, value));
         assertEquals(action + "\n" + READING + "\n", lines(checked(READING), "document.id", "{sensor_id}", option, value));
+    }
+
+    private static SinkRecord versioned(Object value, Object version) {
+        SinkRecord record = new SinkRecord("r", 0, null, "key", null, value, 9);
+        record.headers().add(VersionHeader.NAME, version, null);
+        return record;
+    }
+
+    private static String versionedLines(Object value, Object version) {
+        Bulk bulk = TaskHarness.bulkOf(versioned(value, version), "document.id", "{key}", "null.value", "delete", "document.version", "header");
+        return new String(bulk.body().array(), 0, bulk.bytes(), StandardCharsets.UTF_8);
+    }
+
+    @Test
+    void aHeaderCanBeTheVersionOfADocumentAndOfADelete() {
+        String action = "{\"_index\":\"r\",\"_id\":\"key\",\"version\":%s,\"version_type\":\"external_gte\"}}\n";
+        assertEquals("{\"index\":" + String.format(action, Long.MAX_VALUE) + "{}\n", versionedLines("{}", Long.MAX_VALUE));
+        assertEquals("{\"delete\":" + String.format(action, 0), versionedLines(null, 0L));
+        assertEquals("{\"delete\":" + String.format(action, 7), versionedLines(null, "7".getBytes(StandardCharsets.UTF_8)));
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"-1", "1.5", "", "x", "9223372036854775808"})
+    void aHeaderThatIsNoVersionIsRefused(String version) {
+        DataException e = assertThrows(DataException.class, () -> versionedLines("{}", version));
+        assertTrue(e.getMessage().startsWith("out_of_limits: the header maredata.version must be"), e.getMessage());
+    }
+
+    @Test
+    void withoutTheHeaderThereIsNoDocumentAndNothingIsLeftInTheBulk() {
+        DocumentWriter writer = new ElasticsearchSinkConfig(Map.of("connection.url", "http://a", "index", "r", "document.id", "{key}",
+                "null.value", "delete", "document.version", "header")).documentWriter();
+        Bulk bulk = new Bulk();
+        for (Object value : Arrays.asList("{}", null)) {
+            for (SinkRecord record : List.of(new SinkRecord("r", 0, null, "key", null, value, 9), versioned(value, null))) {
+                DataException e = assertThrows(DataException.class,
+                        () -> writer.write(record, new OffsetTracker().add(record), (hash, bytes) -> bulk));
+                assertTrue(e.getMessage().startsWith("missing_field: the record has no header maredata.version"), e.getMessage());
+            }
+        }
+        assertEquals(0, bulk.body().length());
     }
 
     @Test

@@ -29,7 +29,7 @@ class ElasticsearchSinkConnectorTest {
         "connection.url | http://u:secret@a | connection.username", "connection.username | u | connection.password",
         "connection.password | p | connection.username", "index | {a | placeholder", "document.id | {a:bb} | {a:bb}",
         "batch.documents | 0 | at least", "flight | 0 | at least", "linger.ms | -1 | at least", "write.operation | upsert | index, create",
-        "null.value | keep | refuse, delete", "document.version | time | none, offset", "document.kafka.field | _k | begin with _",
+        "null.value | keep | refuse, delete", "document.version | time | none, offset, header", "document.kafka.field | _k | begin with _",
         "connection.compression | zip | none, gzip", "connection.ca.file | /no/such/file | PEM", "connection.check | maybe | true or false",
         "connection.ca.file | pom.xml | PEM", "max.buffered.records | 0 | at least", "batch.bytes | 1 | at least", "retry.backoff.max.ms | 10 | retry.backoff.ms", "request.timeout.ms | -1 | at least"})
     void aWrongOptionIsRefusedWithAWord(String option, String value, String word) {
@@ -43,6 +43,7 @@ class ElasticsearchSinkConnectorTest {
     void optionsThatDoNotFitTogetherAreRefused() {
         for (Map<String, String> together : List.of(
                 Map.of("write.operation", "create", "document.version", "offset"),
+                Map.of("write.operation", "create", "document.version", "header"),
                 Map.of("connection.username", "u", "connection.password", "p", "connection.api.key", "k"),
                 Map.of("null.value", "delete", "document.id", "{id}"),
                 Map.of("null.value", "delete", "document.id", "{key}", "index", "x-{t:yyyy}"))) {

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from maredata.names import FIRST_DEMO_SENSOR, index_of
-from maredata.reading import format_timestamp, identity
+from maredata.reading import identity
+from maredata.timestamps import format_timestamp
 
 SENSORS = 1000
 _BEGIN = 1_704_067_200_000_000  # 2024-01-01, in microseconds

@@ -37,10 +37,10 @@ from benchmarks.plain_select import INDEX, query
 from benchmarks.program import Program
 from benchmarks.sink_measure import follow
 from maredata.names import READINGS
-from maredata.reading import format_timestamp
 from maredata.schema import FieldType, Schema
 from maredata.settings import Settings, as_environment
 from maredata.stores import connect_mariadb
+from maredata.timestamps import format_timestamp
 
 CLIENTS = {LIMIT: 2, WIDER: 4}
 _BODY = 2000  # documents of a ready-made body

@@ -14,8 +14,8 @@ from typing import Any
 from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
-from maredata.reading import parse_timestamp
 from maredata.settings import Settings
+from maredata.timestamps import parse_timestamp
 
 HISTOGRAM = "mare_gateway_acknowledge_seconds"
 _TIMESTAMP = re.compile(rb'"timestamp": "([^"]+)"')

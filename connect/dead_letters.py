@@ -19,9 +19,9 @@ from rich.text import Text
 from connect.replayed import read_marks
 from maredata.errors import StoreError
 from maredata.names import dead_letters
-from maredata.reading import format_timestamp
 from maredata.records import Records, open_consumer, text_or_base64, visible
 from maredata.settings import Settings
+from maredata.timestamps import format_timestamp
 
 _SAID = "__connect.errors."  # what Connect's own headers begin with
 _PREFIX = dead_letters("")

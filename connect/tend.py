@@ -21,9 +21,9 @@ from connect.rest import FAILED, Connector, Rest
 from maredata.lag import connector_lag, end_offsets
 from maredata.log import log_to_stderr
 from maredata.names import ALL_CONNECTORS, METRICS, dead_letters
-from maredata.reading import format_timestamp
 from maredata.settings import Settings
 from maredata.state import ledger_file, read_json
+from maredata.timestamps import format_timestamp
 
 log = logging.getLogger(__name__)
 

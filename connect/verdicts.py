@@ -14,9 +14,10 @@ from rich.table import Table
 from connect.dead_letters import DeadLetter, Origin
 from connect.replayed import Span
 from maredata.already import Lookup, await_sink, open_lookup
+from maredata.decoder import Decoder
 from maredata.errors import StoreError
 from maredata.names import READINGS, SINKS
-from maredata.reading import Decoder, Refused
+from maredata.reading import Refused
 from maredata.records import Records
 from maredata.schema import Schema
 from maredata.settings import Settings

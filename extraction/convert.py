@@ -22,7 +22,7 @@ from extraction.quoting import identifier
 from extraction.selection import DEGREES
 from extraction.source import TableColumn
 from maredata.names import index_of
-from maredata.reading import LATEST_MICROS
+from maredata.timestamps import LATEST_MICROS
 
 _LINE_BREAKS = str.maketrans("\r\n", "  ")
 _POINT = struct.Struct("<IBI")  # SRID, byte order, type of geometry; x and y follow

@@ -21,10 +21,11 @@ from extraction.compare import (
 from extraction.spool import chunks
 from maredata.errors import StoreError
 from maredata.names import READINGS_PATTERN, index_of
-from maredata.reading import Refused, format_timestamp, identity, parse_timestamp
+from maredata.reading import Refused, identity
 from maredata.schema import FieldType, Schema
 from maredata.settings import Settings
 from maredata.stores import connect_elasticsearch
+from maredata.timestamps import format_timestamp, parse_timestamp
 
 _PAGE = 10_000  # documents of one answer: index.max_result_window
 _RANGES = 100  # ranges of one query

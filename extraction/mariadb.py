@@ -20,10 +20,10 @@ from extraction.compare import HOUR, Bucket, Column, Island, Key, Range, StoreRo
 from extraction.spool import chunks
 from maredata.errors import StoreError
 from maredata.names import READINGS
-from maredata.reading import format_timestamp
 from maredata.schema import FieldType, Schema
 from maredata.settings import Settings
 from maredata.stores import connect_mariadb
+from maredata.timestamps import format_timestamp
 
 _PAGE = 20_000  # rows of one query
 _RANGES = 100  # ranges of one query

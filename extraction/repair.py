@@ -13,7 +13,9 @@ from extraction.documents import Elasticsearch, Stored, Write
 from extraction.mariadb import MariaDB
 from extraction.spool import chunks
 from extraction.topic import Progress, Topic
-from maredata.reading import Decoder, Reading, Refused, format_timestamp
+from maredata.decoder import Decoder
+from maredata.reading import Reading, Refused
+from maredata.timestamps import format_timestamp
 
 _CHUNK = 1_000
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from extraction.compare import Candidate, Gaps, Kind
 from extraction.repair import Repairs
-from maredata.reading import format_timestamp
+from maredata.timestamps import format_timestamp
 
 _SHOWN = 20  # differences printed; --json has up to `limit`
 

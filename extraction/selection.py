@@ -20,7 +20,7 @@ from extraction.quoting import identifier, literal
 from extraction.source import TableColumn
 from extraction.zones import odd_sql, offset_sql
 from maredata.names import READINGS
-from maredata.reading import LATEST_MICROS, format_timestamp
+from maredata.timestamps import LATEST_MICROS, format_timestamp
 
 ZERO = b"z"
 BY_PYTHON = b"p"

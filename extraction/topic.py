@@ -15,9 +15,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from extraction.compare import Range, TopicRow, columns_of, latest, values_of_reading
 from extraction.spool import Sorter
+from maredata.decoder import Decoder
 from maredata.errors import StoreError, VerifyTimeout
 from maredata.names import FIRST_DEMO_SENSOR, READINGS, SINKS, consumer_group
-from maredata.reading import Decoder, Reading, Refused
+from maredata.reading import Reading, Refused
 from maredata.schema import Schema
 from maredata.settings import Settings
 

@@ -43,8 +43,8 @@ from extraction.repair import Repair, Repairs, ids_of
 from extraction.report import Differences, Report, Sequence, TopicPart, milliseconds
 from extraction.spool import Sorter, Spool, chunks
 from extraction.topic import Offsets, Progress, Snapshot, Topic
+from maredata.decoder import Decoder
 from maredata.errors import MareError
-from maredata.reading import Decoder
 from maredata.schema import Schema
 from maredata.settings import Settings
 

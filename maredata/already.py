@@ -16,10 +16,11 @@ from mysql.connector.abstracts import MySQLConnectionAbstract
 from maredata.errors import StoreError
 from maredata.lag import sink_offsets
 from maredata.names import MARIADB_SINK, READINGS, index_of
-from maredata.reading import format_timestamp, identity
+from maredata.reading import identity
 from maredata.records import kafka_errors
 from maredata.settings import Settings
 from maredata.stores import connect_elasticsearch, connect_mariadb
+from maredata.timestamps import format_timestamp
 
 _STORED = 60.0  # seconds in which the sink must have stored what is in topic readings
 _LOOK = 0.5  # seconds between two looks at its offsets

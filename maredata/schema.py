@@ -1,6 +1,6 @@
 """What a reading is, read from `reading.toml`, and everything that is derived from it.
 
-The gateway's decoder (`maredata.reading`), the MariaDB table, the Elasticsearch index template and the sinks'
+The gateway's decoder (`maredata.decoder`), the MariaDB table, the Elasticsearch index template and the sinks'
 schema all come from one `Schema`, so that a variable is added in one place.
 """
 

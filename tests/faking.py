@@ -7,7 +7,7 @@ from typing import Any
 import mysql.connector
 from kafka import TopicPartition
 
-from maredata.reading import parse_timestamp
+from maredata.timestamps import parse_timestamp
 
 Identity = tuple[int, int]
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from maredata.reading import format_timestamp
 from maredata.schema import Field, FieldType, Schema
+from maredata.timestamps import format_timestamp
 
 OBSERVATORY = (3.185785, 42.488629)  # lon, lat of the first buoy, off Banyuls-sur-Mer
 WATCH_CIRCLE = 40.0  # metres: how far the mooring's chain lets a buoy go

@@ -24,8 +24,8 @@ from pathlib import Path
 
 from maredata.errors import MareError
 from maredata.names import FIRST_DEMO_SENSOR
-from maredata.reading import LATEST_MICROS
 from maredata.schema import Schema
+from maredata.timestamps import LATEST_MICROS
 from udp_client.buoy import Buoy, Fleet
 from udp_client.faults import Faults
 

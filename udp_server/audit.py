@@ -7,7 +7,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from maredata.reading import Decoder
+from maredata.decoder import Decoder
 from maredata.schema import Schema
 from udp_server.check import Rejection
 from udp_server.intake import Done, Outlet

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from maredata import settings
-from maredata.reading import Decoder, Reading, Readings, Reason, Refused, format_timestamp
+from maredata.decoder import Decoder
+from maredata.reading import Reading, Readings, Reason, Refused
 from maredata.schema import Schema
+from maredata.timestamps import format_timestamp
 
 log = logging.getLogger(__name__)
 

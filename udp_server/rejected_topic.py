@@ -10,9 +10,10 @@ from typing import Any
 from rich.table import Table
 
 from maredata.names import REJECTED
-from maredata.reading import Refused, format_timestamp, parse_timestamp
+from maredata.reading import Refused
 from maredata.records import Records, open_consumer, text_or_base64, visible
 from maredata.settings import Settings
+from maredata.timestamps import format_timestamp, parse_timestamp
 
 UNKNOWN = "unknown"  # the reason of a record without the gateway's headers
 

@@ -10,9 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from maredata.errors import SettingsError
-from maredata.reading import format_timestamp
 from maredata.settings import Settings
 from maredata.state import ledger_file, read_json
+from maredata.timestamps import format_timestamp
 from udp_server import ledger
 from udp_server.files import all_workers
 from udp_server.sensors import Sensor, merged

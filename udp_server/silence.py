@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from maredata.reading import format_timestamp
+from maredata.timestamps import format_timestamp
 from udp_server.sensors import Sensor
 
 _SECOND = 1_000_000

@@ -11,7 +11,7 @@ from extraction.keys import Key, KeyRange
 from extraction.layout import Field, Kind, Layout
 from extraction.quoting import identifier
 from extraction.source import TableColumn
-from maredata.reading import format_timestamp
+from maredata.timestamps import format_timestamp
 
 Query = dict[str, Any]
 

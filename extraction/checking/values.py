@@ -14,7 +14,8 @@ import msgspec
 from extraction.keys import Key, members
 from extraction.layout import Kind, Layout, kind_of
 from extraction.source import TableColumn
-from maredata.reading import Refused, format_timestamp
+from maredata.reading import Refused
+from maredata.timestamps import format_timestamp
 
 HASHED_ID = "%sha256-"  # how an `_id` begins that no key can be read from
 _WIDENED = (Kind.DOUBLE, Kind.POINT, Kind.PLACE)  # doubles in the table: digits beyond a double's mean nothing

@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from conftest import free_ports
+from ports import free_ports
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 from waiting import await_true
 

@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 from confluent_kafka import KafkaError as DeliveryError
 from confluent_kafka import Message, Producer
-from conftest import free_ports, new_home, new_settings
+from conftest import new_home, new_settings
 from elasticsearch.helpers import scan
 from kafka import TopicPartition
 from kafka.errors import KafkaError
+from ports import free_ports
 from waiting import await_true
 
 from connect.connectors import definitions
@@ -30,10 +31,11 @@ from installs.engines import connect, elasticsearch, kafka
 from installs.machine import find_java
 from installs.process import Service, await_ready, record_of, start, stop
 from maredata.names import ELASTICSEARCH_SINK, consumer_group
-from maredata.reading import format_timestamp, identity
+from maredata.reading import identity
 from maredata.schema import load_schema
 from maredata.settings import Settings
 from maredata.stores import connect_elasticsearch, kafka_admin, kafka_consumer
+from maredata.timestamps import format_timestamp
 
 FIRST_WORKER = "connect"
 SECOND_WORKER = "second"

@@ -26,9 +26,10 @@ from maredata.apply import apply
 from maredata.errors import SettingsError
 from maredata.lag import sink_lag
 from maredata.names import ALL_CONNECTORS, READINGS, SINKS
-from maredata.reading import format_timestamp, identity
+from maredata.reading import identity
 from maredata.state import ledger_file, read_json
 from maredata.stores import connect_elasticsearch, connect_mariadb
+from maredata.timestamps import format_timestamp
 
 SENSORS = 100
 RATE = 1000  # readings a second of all of them

@@ -27,9 +27,10 @@ from maredata.names import (
     dead_letters,
     index_of,
 )
-from maredata.reading import format_timestamp, identity, parse_timestamp
+from maredata.reading import identity
 from maredata.settings import CHECKOUT
 from maredata.stores import connect_elasticsearch, connect_mariadb, kafka_consumer
+from maredata.timestamps import format_timestamp, parse_timestamp
 
 SENSOR = 550_000  # the first one of this test
 INSTANT = parse_timestamp("2024-01-21 10:06:04.095931")

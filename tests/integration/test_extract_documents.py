@@ -19,9 +19,9 @@ from extraction.keys import KeyRange
 from extraction.layout import Layout, readings_parts
 from extraction.rows import Documents
 from extraction.source import open_source
+from maredata.decoder import Decoder
 from maredata.errors import StoreError
 from maredata.names import READINGS, index_of
-from maredata.reading import Decoder
 from maredata.schema import load_schema
 
 if TYPE_CHECKING:

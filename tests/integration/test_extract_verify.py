@@ -35,9 +35,9 @@ from installs.process import await_ready, start, stop
 from maredata.cli import main
 from maredata.errors import StoreError
 from maredata.names import READINGS
-from maredata.reading import parse_timestamp
 from maredata.schema import load_schema
 from maredata.stores import connect_elasticsearch
+from maredata.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
     from databases import Database

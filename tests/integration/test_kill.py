@@ -16,7 +16,7 @@ from waiting import await_true
 from installs.engines import engines
 from installs.machine import find_java
 from installs.process import Record, record_of
-from maredata.reading import format_timestamp
+from maredata.timestamps import format_timestamp
 
 KILLS = 3
 BUOYS = 500

@@ -14,8 +14,8 @@ from waiting import await_true
 
 from maredata.lag import sink_lag
 from maredata.names import ALL_CONNECTORS, READINGS, SINKS, dead_letters
-from maredata.reading import format_timestamp
 from maredata.stores import connect_elasticsearch, connect_mariadb, kafka_consumer
+from maredata.timestamps import format_timestamp
 
 FIRST, LAST = 770_000, 770_999  # sensors of this test
 MARK = 7.0077  # the temperature in every poison that has one

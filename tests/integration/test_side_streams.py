@@ -36,9 +36,10 @@ from maredata.names import (
     dead_letters,
     index_of,
 )
-from maredata.reading import format_timestamp, identity, parse_timestamp
+from maredata.reading import identity
 from maredata.settings import Settings
 from maredata.stores import connect_elasticsearch, connect_mariadb
+from maredata.timestamps import format_timestamp, parse_timestamp
 from udp_server.rejected import list_rejected, replay
 from udp_server.rejected_topic import Entry
 

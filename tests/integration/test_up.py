@@ -18,8 +18,9 @@ from installs.launcher import NAMES, stop_one
 from installs.process import record_of
 from installs.services import BUOYS
 from maredata.names import ALL_CONNECTORS, FIRST_DEMO_SENSOR, METRICS
-from maredata.reading import identity, parse_timestamp
+from maredata.reading import identity
 from maredata.stores import connect_elasticsearch, connect_mariadb, kafka_consumer
+from maredata.timestamps import parse_timestamp
 
 OBSERVATORY = (
     '{"timestamp": "2024-01-21 10:06:04.095931", "temperature": 20.9, "humidity": 59.22, "pressure": 1001.87,'

@@ -33,11 +33,12 @@ from extraction.verify import Options, verify
 from maredata.errors import StoreError, VerifyTimeout
 from maredata.lag import sink_lag
 from maredata.names import ELASTICSEARCH_SINK, FIRST_DEMO_SENSOR, MARIADB_SINK, READINGS, READINGS_PATTERN, index_of
-from maredata.reading import format_timestamp, identity, parse_timestamp
+from maredata.reading import identity
 from maredata.schema import Field, FieldType, Schema
 from maredata.settings import Elasticsearch as ElasticsearchSettings
 from maredata.settings import Kafka, MariaDB
 from maredata.stores import connect_elasticsearch, connect_mariadb
+from maredata.timestamps import format_timestamp, parse_timestamp
 
 SECOND = 1_000_000
 MONTHS = count(1)

@@ -44,9 +44,11 @@ from benchmarks.plain_pandas import actions
 from benchmarks.plain_select import INDEX, query
 from benchmarks.program import Program
 from maredata.cli import main
-from maredata.reading import Decoder, identity, parse_timestamp
+from maredata.decoder import Decoder
+from maredata.reading import identity
 from maredata.schema import load_schema
 from maredata.settings import Settings
+from maredata.timestamps import parse_timestamp
 
 SCHEMA = load_schema(Settings().reading.toml)
 TRIAL = Trial(

@@ -45,9 +45,10 @@ from connect.connectors import definitions
 from installs.machine import Java
 from installs.process import Service, record_of
 from maredata.cli import main
+from maredata.decoder import Decoder
 from maredata.errors import EngineError, EngineExited, StoreError
 from maredata.names import ELASTICSEARCH_SINK, READINGS, index_of
-from maredata.reading import Decoder, identity
+from maredata.reading import identity
 from maredata.schema import load_schema
 from maredata.settings import Settings
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import free_ports
 from rich.console import Console
 
 from benchmarks import broker, gateway, latency, machine, measure, peers, receivers, tables
@@ -25,8 +26,8 @@ from benchmarks.measure import find_limit
 from benchmarks.receivers import Count, Gateway, Receiver
 from benchmarks.result import Limit, Run, busy_warning, spread, summary, verdict, worst, write_result
 from benchmarks.sender import MOST_LINES, Load, Sent, compile_sender, send
+from maredata.decoder import Decoder
 from maredata.errors import EngineAlreadyRunning, EngineTimedOut, MachineError, SettingsError
-from maredata.reading import Decoder
 from maredata.schema import load_schema
 from maredata.settings import Settings
 
@@ -360,7 +361,9 @@ def test_one_that_ends_at_once_is_an_error_that_names_its_log(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receivers, "_READY_SECONDS", inf)
-    receiver = FakeReceiver(settings.model_copy(update={"udp": settings.udp.model_copy(update={"port": free_port()})}))
+    receiver = FakeReceiver(
+        settings.model_copy(update={"udp": settings.udp.model_copy(update={"port": free_ports(1)[0]})})
+    )
     with pytest.raises(EngineTimedOut, match="fake does not listen"):
         receiver.start()
     assert "no luck" in receiver.log.read_text()
@@ -372,13 +375,6 @@ def test_a_port_that_somebody_has_is_not_taken_for_the_receivers(settings: Setti
         udp = settings.udp.model_copy(update={"port": other.getsockname()[1]})
         with pytest.raises(MachineError, match="in use"):
             FakeReceiver(settings.model_copy(update={"udp": udp})).start()
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # --- rounds

@@ -56,10 +56,10 @@ from maredata.names import (
     SINKS,
     dead_letters,
 )
-from maredata.reading import format_timestamp, parse_timestamp
 from maredata.schema import load_schema
 from maredata.settings import CHECKOUT, Settings
 from maredata.state import schema_file, write_json
+from maredata.timestamps import format_timestamp, parse_timestamp
 
 SCHEMA = load_schema(CHECKOUT / "maredata" / "reading.toml")
 ARRIVAL = parse_timestamp("2024-01-21 10:06:04.095000")

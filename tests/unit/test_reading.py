@@ -15,19 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maredata import reading as tested
-from maredata.reading import (
-    LATEST_MICROS,
-    Decoder,
-    Reading,
-    Refused,
-    _judge,
-    format_timestamp,
-    identity,
-    parse_timestamp,
-)
+from maredata import decoder as tested
+from maredata.decoder import Decoder
+from maredata.judge import LONGEST_NUMBER, judge
+from maredata.reading import Reading, Refused, identity
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT
+from maredata.timestamps import LATEST_MICROS, format_timestamp, parse_timestamp
 
 VECTORS = CHECKOUT / "tests" / "vectors"
 SCHEMA = load_schema(VECTORS / "reading.toml")
@@ -94,7 +88,7 @@ def test_anything_is_accepted_or_refused_and_what_is_accepted_is_plain_json(reco
         reading = Decoder(SCHEMA).decode(line)
     except Refused:
         return
-    assert set(_judge(reading.line, SCHEMA)) == set(record)
+    assert set(judge(reading.line, SCHEMA)) == set(record)
     assert set(reading.unknown) == set(record) - set(SCHEMA.names)
 
 
@@ -243,7 +237,7 @@ def assert_decided_alike(decoder: Decoder, line: bytes) -> None:
     schema = decoder.schema
     unusual = outcome(Decoder(schema)._decode_unusual, line)
     if len(unusual) > 2:
-        _judge(line, schema)  # all rules allow it
+        judge(line, schema)  # all rules allow it
     for _ in range(2):  # the first time it may be learned
         assert outcome(decoder.decode, line) == unusual == fresh(line, schema)
     if len(unusual) > 2:
@@ -370,7 +364,7 @@ def test_lines_of_one_shape_are_decoded_together() -> None:
     assert found is not None
     assert (found.sensor_ids, found.lines) == (list(range(500)), lines)
     assert found.micros == [decoder.decode(line).micros for line in lines]
-    assert decoder.decode_usual([*lines, b" " * tested.LONGEST_NUMBER + lines[0]]) is None
+    assert decoder.decode_usual([*lines, b" " * LONGEST_NUMBER + lines[0]]) is None
 
 
 @pytest.mark.parametrize("vector", RECORDS, ids=lambda vector: vector["name"])

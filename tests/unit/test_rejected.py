@@ -23,9 +23,9 @@ from maredata import already, records
 from maredata.errors import StoreError
 from maredata.lag import SinkOffsets
 from maredata.names import ELASTICSEARCH_SINK, MARIADB_SINK, READINGS
-from maredata.reading import format_timestamp, parse_timestamp
 from maredata.schema import load_schema
 from maredata.settings import CHECKOUT, Settings
+from maredata.timestamps import format_timestamp, parse_timestamp
 from udp_server import rejected_stores, rejected_topic
 from udp_server.rejected import Replay, list_rejected, replay
 from udp_server.rejected_topic import Entry, entry_of, render

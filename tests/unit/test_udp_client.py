@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from maredata.reading import Decoder, Reading, Refused, parse_timestamp
+from maredata.decoder import Decoder
+from maredata.reading import Reading, Refused
 from maredata.schema import Schema, load_schema
+from maredata.timestamps import parse_timestamp
 from udp_client import emulate as module
 from udp_client.buoy import OBSERVATORY, WATCH_CIRCLE, Fleet
 from udp_client.emulate import LARGEST_DATAGRAM, EmulationError, Options, Report, emulate

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import pytest
 import waiting
+from ports import free_ports
 
 from maredata.errors import EngineAlreadyRunning, SchemaError
 from maredata.names import READINGS
@@ -53,7 +54,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(
         home=tmp_path / "home",
         reading=Reading(toml=toml),
-        udp=Udp(port=0, receive_buffer=4 << 20, spool_after_seconds=0.1),
+        udp=Udp(port=free_ports(1)[0], receive_buffer=4 << 20, spool_after_seconds=0.1),
         kafka=Kafka(port=1),  # nothing listens there
     )
 

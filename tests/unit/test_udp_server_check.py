@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maredata import settings
-from maredata.reading import Reading, Reason, parse_timestamp
+from maredata.reading import Reading, Reason
 from maredata.schema import Schema, load_schema
+from maredata.timestamps import parse_timestamp
 from udp_server.check import Checker, Rejection, lines_of
 
 SCENARIOS = Path(__file__).parent.parent / "scenarios" / "datagrams"

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ import psutil
 import pytest
 import waiting
 from click.testing import CliRunner
+from ports import free_ports
 from prometheus_client.parser import text_string_to_metric_families
 
 from maredata.cli import main
@@ -44,7 +45,7 @@ COLUMNS = ("accepted", "rejected", "refused", "in_flight", "lost_in_crash")
 class Gateway:
     """A process of `mare serve`, and what it writes down."""
 
-    def __init__(self, home: Path, ports: tuple[int, int], arguments: list[str], others: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, ports: Sequence[int], arguments: list[str], others: Mapping[str, str]) -> None:
         self.home, self.port = home, ports[0]
         self.settings = Settings(home=home)
         self.environment = {
@@ -166,28 +167,15 @@ def reading(sensor: int, seq: int) -> bytes:
     return json.dumps(fields).encode()
 
 
-def free_ports() -> tuple[int, int]:
-    """For UDP and TCP, and for the metrics."""
-    with ExitStack() as held:
-        found = []
-        for _ in range(2):
-            tcp = held.enter_context(socket.socket())
-            udp = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            tcp.bind((ADDRESS, 0))
-            udp.bind(tcp.getsockname())
-            found.append(tcp.getsockname()[1])
-    return found[0], found[1]
-
-
 @contextmanager
 def serving(
     home: Path,
     *arguments: str,
-    ports: tuple[int, int] | None = None,
+    ports: Sequence[int] | None = None,
     ready: bool = True,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Gateway]:
-    gateway = Gateway(home, ports or free_ports(), [*arguments] or ["--workers", "2"], variables or {})
+    gateway = Gateway(home, ports or free_ports(2), [*arguments] or ["--workers", "2"], variables or {})
     try:
         if ready:
             gateway.await_ready()
@@ -364,12 +352,12 @@ def refused(shared: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     broken.write_text("[fields", "utf-8")
     with ExitStack() as held:
 
-        def start(home: Path, ports: tuple[int, int] | None = None, **variables: str) -> Gateway:
+        def start(home: Path, ports: Sequence[int] | None = None, **variables: str) -> Gateway:
             return held.enter_context(serving(home, "--workers", "1", ports=ports, ready=False, variables=variables))
 
         gateways = {
             "home": start(shared.home),
-            "port": start(homes["port"], (shared.port, free_ports()[1])),
+            "port": start(homes["port"], (shared.port, free_ports(1)[0])),
             "schema": start(homes["schema"], MARE_READING__TOML=str(broken)),
             **{name: start(homes[name]) for name in ("state", "folder", "worker")},
         }
@@ -390,7 +378,7 @@ def test_a_ledger_of_another_version_is_no_reason_not_to_start(
     tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lagging, "_JOIN_SECONDS", 0.0)
-    ports = free_ports()
+    ports = free_ports(2)
     settings = Settings(
         home=tmp_path,
         udp=Udp(host=ADDRESS, port=ports[0]),
@@ -473,7 +461,7 @@ def test_what_was_accepted_is_in_the_spool_whenever_a_worker_is_killed(tmp_path:
 
 
 def test_when_the_parent_is_killed_its_workers_end_and_another_goes_on_at_once(tmp_path: Path) -> None:
-    ports = free_ports()
+    ports = free_ports(2)
     with serving(tmp_path / "home", ports=ports, variables=PATIENT) as first, buoys(first) as some:
         count = some.send(3)
         await_true(lambda: first.lines()["in_flight"] == count)
@@ -508,7 +496,7 @@ def test_with_fewer_workers_the_spool_of_the_others_is_kept_and_counted(tmp_path
     assert (ended["lines"]["accepted"], ended["lines"]["in_flight"]) == (count, 0)
     empty = WorkerFiles(first.settings, 9)
     empty.folder.mkdir()
-    with serving(tmp_path / "home", "--workers", "1", ports=(first.port, free_ports()[1])) as second:
+    with serving(tmp_path / "home", "--workers", "1", ports=(first.port, free_ports(1)[0])) as second:
         assert second.lines()["accepted"] == count
         await_true(lambda: second.worker(1)["pid"] == second.workers()[1].pid)  # waits for Kafka
         with buoys(second, 500) as more:

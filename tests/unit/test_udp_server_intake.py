@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maredata.reading import Reason, format_timestamp, parse_timestamp
+from maredata.reading import Reason
 from maredata.schema import load_schema
 from maredata.settings import CHECKOUT, Udp
 from maredata.settings import Reading as Rules
+from maredata.timestamps import format_timestamp, parse_timestamp
 from udp_server.admission import Admission
 from udp_server.check import Checker, Rejection
 from udp_server.intake import Done, Intake

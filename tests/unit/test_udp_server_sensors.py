@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maredata.reading import Decoder, Reading, Readings, format_timestamp
+from maredata.decoder import Decoder
+from maredata.reading import Reading, Readings
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, Udp
+from maredata.timestamps import format_timestamp
 from udp_server import sensors as tested
 from udp_server.sensors import Sensor, Sensors, Variable, merged
 

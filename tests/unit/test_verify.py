@@ -44,10 +44,12 @@ from extraction.repair import document_of, fillable
 from extraction.spool import Sorter, Spool, chunks
 from extraction.topic import stretches
 from extraction.verify import with_tail
+from maredata.decoder import Decoder
 from maredata.names import index_of
-from maredata.reading import Decoder, format_timestamp, identity
+from maredata.reading import identity
 from maredata.schema import load_schema
 from maredata.settings import CHECKOUT
+from maredata.timestamps import format_timestamp
 
 SCHEMA = load_schema(CHECKOUT / "maredata" / "reading.toml")
 COLUMNS = columns_of(SCHEMA)

@@ -97,6 +97,19 @@ class Rest:
         """Creates the connector, or replaces its configuration."""
         self._ask("PUT", f"/connectors/{name}/config", config)
 
+    def create_stopped(self, name: str, config: dict[str, str]) -> None:
+        """Makes a connector that does nothing before `resume`, so that its offsets can be looked at first."""
+        self._ask("POST", "/connectors", {"name": name, "config": config, "initial_state": STOPPED})
+
+    def offsets(self, name: str) -> list[dict[str, Any]]:
+        """What a source connector has committed: `partition` and `offset` of each; empty where it has nothing yet."""
+        found = self._ask("GET", f"/connectors/{name}/offsets") or {}
+        return [entry for entry in found.get("offsets", []) if entry.get("offset")]
+
+    def delete_offsets(self, name: str) -> None:
+        """Of a stopped connector."""
+        self._ask("DELETE", f"/connectors/{name}/offsets")
+
     def stop(self, name: str) -> None:
         """Asks for the connector's tasks to be ended; it keeps its configuration and offsets."""
         self._ask("PUT", f"/connectors/{name}/stop")
@@ -120,7 +133,7 @@ class Rest:
         self._ask("DELETE", f"/connectors/{name}")
         return True
 
-    def _ask(self, method: str, path: str, body: dict[str, str] | None = None) -> Any:
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """The answer's JSON, None where there is none or nothing of that name. Raises ConnectError."""
         answer = self._patiently(lambda: self._client.request(method, path, json=body))
         if answer.status_code == _NOT_FOUND:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from extraction.job import Job, JobError
+from extraction.job import JobError, Server
 from extraction.quoting import identifier
 
 _BACKSLASH = "\\"
 
 
-def grants(job: Job, from_host: str = "%") -> str:
+def grants(server: Server, table: str, from_host: str = "%") -> str:
     """A script of SQL, explained line by line; it does no harm when it is run again.
 
-    The user is the job's; `from_host` is where it connects from, as the server sees it. Raises JobError.
+    The user is the server's; `from_host` is where it connects from, as the server sees it. Raises JobError.
     """
-    account = f"{_quoted(job.source.user)}@{_quoted(from_host)}"
-    table = f"{identifier(job.source.database)}.{identifier(job.source.table)}"
+    account = f"{_quoted(server.user)}@{_quoted(from_host)}"
+    place = f"{identifier(server.database)}.{identifier(table)}"
     return f"""\
--- Rights for job {job.name}. Put a password of your own in place of the dots, and into the variable
--- {job.source.password_env or "that source.password_env names"}.
+-- Rights to move and follow {place}. Put a password of your own in place of the dots, and into the
+-- variable {server.password_env or "that the job's password_env names"}.
 CREATE USER IF NOT EXISTS {account} IDENTIFIED BY '…';
 
 -- extract plan, run and verify: read this one table.
-GRANT SELECT ON {table} TO {account};
+GRANT SELECT ON {place} TO {account};
 
--- extract run beside capture: read the position in the binary log before each snapshot.
--- (MariaDB before 10.5 and MySQL call it REPLICATION CLIENT; MariaDB still understands that name.)
+-- capture only: ask where the binary log is, and read it. Leave both out where nothing is captured: the log shows
+-- every table's changes. (MariaDB 10.5 and later call the first one BINLOG MONITOR, and still know this name.)
 GRANT REPLICATION CLIENT ON *.* TO {account};
-
--- capture only: read the binary log itself. Leave it out where nothing is captured: it shows every table's changes.
 GRANT REPLICATION SLAVE ON *.* TO {account};
 
 -- Not needed: INSERT, UPDATE, DELETE, LOCK TABLES, RELOAD, PROCESS, SUPER. --pause-when-threads-running reads

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from extraction.capture import setup, state
 from extraction.checkpoint import Checkpoint, Files, Range, Tally
 from extraction.job import Job, JobError
 from extraction.layout import Layout, open_layout
@@ -30,6 +31,7 @@ from extraction.source import open_source, slow_connector
 from extraction.target import index_pattern, mapping
 from extraction.tasks import Abandoned, Assignment, Done, Opened, Progress, VersionOf
 from extraction.walker import Away, Walker
+from maredata.data_views import write_data_view
 from maredata.errors import StoreError
 from maredata.settings import Settings
 
@@ -59,14 +61,15 @@ def run(
     options: Options,
     stopped: Callable[[], bool],
     shown: Shown,
-    version_of: VersionOf | None = None,
 ) -> Report:
     """Moves what is not moved yet. `stopped` is asked often, and ends the run with what is done kept.
 
-    `version_of` makes the documents' external version from the source's binary log, before each snapshot.
+    Where the job is captured, documents have each snapshot's place in the binary log as their version, and what
+    changes after it wins.
 
     Raises:
-        JobError: the job does not fit its table, its index or its checkpoint, or is running already.
+        JobError: the job does not fit its table, its index or its checkpoint, or is running already; or it is captured
+            and the binary log began anew.
         StoreError: a store refused something that waiting does not mend.
     """
     began = time.monotonic()
@@ -75,6 +78,7 @@ def run(
         with open_source(job, settings) as session:
             layout = open_layout(job, session, settings)
         Select(layout, options.where, options.since, options.until)  # refuses what does not go together
+        version_of = None if layout.readings else setup.version_of(job, settings)
         if warning := slow_connector():
             shown.say(warning)
         if options.dry_run:
@@ -112,6 +116,8 @@ def _open(layout: Layout, settings: Settings, options: Options, files: Files, sh
     """The job's checkpoint, with its index made and the file of dead rows as the checkpoint knows it."""
     name = layout.job.name
     made = prepare(layout, settings)
+    if not layout.readings:
+        write_data_view(settings, name, layout.job.index, layout.job.time.field if layout.job.time else None)
     checkpoint = Checkpoint(files.checkpoint, name, _meaning(layout, settings, options, made), options.restart)
     if checkpoint.anew:
         shown.say(f"Job {name} was done, and is not what it was then: it begins anew.")
@@ -131,9 +137,12 @@ def _meaning(layout: Layout, settings: Settings, options: Options, made: str) ->
     job = layout.job.model_dump(mode="json", exclude={"target": True, "path": True, "name": True})
     for name in ("range_rows", "password_env", "tls", "user"):
         del job["source"][name]
+    captured = state.active(settings, layout.job.name)
+    # What was moved before a capture began has missed what changed in between.
+    since = {"capture": captured.begun} if captured is not None else {}
     filters = {"--since": options.since, "--until": options.until, "--where": options.where}
     target = {"url": settings.elasticsearch.url, "mapping": mapping(layout), "index": made}
-    return {**job, **filters, "target": target}
+    return {**job, **filters, **since, "target": target}
 
 
 class _Conductor:
@@ -160,8 +169,7 @@ class _Conductor:
             until=options.until,
             rows_per_second=None if rate is None else rate / options.workers,
             write=not options.dry_run,
-            # A live reading is never overwritten, whatever its version.
-            version_of=None if layout.readings else version_of,
+            version_of=version_of,
         )
         self._pool = Pool(assignment, options.workers)
         self._walker = Walker(layout, settings, options.range_rows or _range_rows(layout, rate))

@@ -13,7 +13,7 @@ from extraction.checkpoint import Files, Tally
 from extraction.layout import Layout
 from maredata.settings import Settings
 
-# Reads the position in the source's binary log, as the version of the documents of a snapshot taken after it.
+# Reads the binary log's position for the session's snapshot, as the version of the documents that are read in it.
 VersionOf = Callable[[MySQLConnectionAbstract], int | None]
 
 

@@ -119,9 +119,9 @@ class Worker:
     def _attempt(self, given: Range, attempt: Attempt) -> int | None:
         session = self._open_session()
         with source_errors(self._given.layout.job.source):
-            # Before the snapshot: what changes in between is newer to whoever compares.
-            version = self._given.version_of(session) if self._given.version_of else None
             query(session, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            # The snapshot's own: the log can be ahead of what a snapshot sees.
+            version = self._given.version_of(session) if self._given.version_of else None
         streaming = cast(MySQLConnectionAbstract, Streaming(session))  # all of it that is used
         pages = self._documents.pages(streaming, given.part, version, self._page_rows)
         with contextlib.closing(pages), attempt:

@@ -51,6 +51,12 @@ def sink_lag(settings: Settings) -> dict[str, int]:
     return sink_offsets(settings).lag()
 
 
+def topic_lag(settings: Settings, topic: str, sink: str) -> int:
+    """Messages of any topic that one sink of it has still to store; 0 where there is no such topic."""
+    with kafka_admin(settings) as admin:
+        return _sink_offsets(admin, topic, [sink]).lag()[sink]
+
+
 def connector_lag(settings: Settings) -> dict[str, int]:
     """Messages that each connector of ours has still to store, whatever its topic."""
     lag: dict[str, int] = {}

@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from mysql.connector.abstracts import MySQLConnectionAbstract
 
+from extraction.capture import setup, state
 from extraction.checking.looking import Looking
 from extraction.checking.mending import mend
 from extraction.checking.parts import Window
@@ -29,12 +30,13 @@ from extraction.checking.stored import StoredDocuments
 from extraction.checking.summing import Summing, Suspects
 from extraction.checking.values import Digests
 from extraction.compare import align
-from extraction.job import Job
+from extraction.job import Deletes, Job
 from extraction.keys import KeyRange, ranges
 from extraction.layout import Layout, open_layout
 from extraction.rows import Documents, document_of
-from extraction.source import open_source, source_errors
+from extraction.source import open_source, query, source_errors
 from extraction.spool import Sorter, Spool, chunks
+from extraction.tasks import VersionOf
 from maredata.settings import Settings
 
 _CHUNK = 500  # documents that are looked at again at once
@@ -113,6 +115,9 @@ class _Comparison:
         self._documents = Documents(self._layout, None, self._window.since, self._window.until)
         self._aside: Sorter[tuple[str, str]] = Sorter(self._folder, tuple[str, str])
         self._looking = Looking(self._layout, self._connection, self._stored)
+        captured = state.active(self._settings, self._job.name) is not None
+        self._keeps = captured and self._job.target.deletes is Deletes.KEEP
+        self._kept = Found(self._options.limit)
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -172,10 +177,12 @@ class _Comparison:
     def repair(self, differences: Iterable[Difference]) -> Mended:
         """Writes what is missing or differs; deletes what is extra only where that was asked for."""
         mended = Mended(self._options.limit, self._options.delete_extra)
+        version_of = None if self._layout.readings else setup.version_of(self._job, self._settings)
         for chunk in chunks(differences, _CHUNK):
-            # What was found may have been mended by somebody else since.
-            views = self._looking.at([(one.index, one.id) for one in chunk])
-            mend(self._layout, self._settings, self._stored, views, mended, self._progress)
+            with self._snapshot(version_of) as version:
+                # What was found may have been mended by somebody else since.
+                views = self._looking.at([(one.index, one.id) for one in chunk])
+            mend(self._layout, self._settings, self._stored, views, mended, self._progress, version)
         return mended
 
     def report(self, suspects: Suspects, differences: Iterable[Difference], mended: Mended | None) -> CheckReport:
@@ -195,6 +202,7 @@ class _Comparison:
             compared=self._compared,
             differences=found,
             set_aside=aside,
+            kept=self._kept,
             mended=mended,
             notes=suspects.notes,
         )
@@ -239,7 +247,11 @@ class _Comparison:
         self._stored.refresh()
         for chunk in chunks(candidates, _CHUNK):
             for view in self._looking.at(chunk):
-                if view.difference is not None:
+                if view.difference is None:
+                    continue
+                if self._keeps and view.difference.kind is Kind.EXTRA:
+                    self._keep(view.difference)
+                else:
                     yield view.difference
 
     def _look_again(self, differences: Iterable[Difference]) -> Iterator[tuple[Difference, Difference]]:
@@ -247,8 +259,30 @@ class _Comparison:
         for chunk in chunks(differences, _CHUNK):
             views = self._looking.at([(one.index, one.id) for one in chunk])
             for before, view in zip(chunk, views, strict=True):
-                if view.difference is not None:
+                if view.difference is None:
+                    continue
+                if self._keeps and view.difference.kind is Kind.EXTRA:
+                    self._keep(view.difference)
+                else:
                     yield before, view.difference
+
+    def _keep(self, one: Difference) -> None:
+        """A document whose row was deleted: such are kept, and no difference."""
+        self._kept.add(Difference(one.index, one.id, Kind.KEPT, one.key))
+
+    @contextmanager
+    def _snapshot(self, version_of: VersionOf | None) -> Iterator[int | None]:
+        """Rows as they were at one place in the binary log, with their version; without capture, as they are."""
+        if version_of is None:
+            yield None
+            return
+        with source_errors(self._job.source):
+            query(self._connection, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            query(self._connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            version = version_of(self._connection)
+        yield version
+        with source_errors(self._job.source):
+            query(self._connection, "COMMIT")
 
     def _since(self) -> int | None:
         """Rows before it are left out on both sides: where both are set, the later of the two."""

@@ -1,4 +1,8 @@
-"""Repairs documents: writes what is missing or differs, deletes only when asked, and overwrites nothing newer."""
+"""Repairs documents: writes what is missing or differs, deletes only when asked, and overwrites nothing newer.
+
+Of a job that is captured, what is written has the place in the binary log at which its row was read as its version:
+what the capture writes or deletes later wins, and so does what it already did.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +29,16 @@ def mend(
     views: Sequence[View],
     done: Mended,
     progress: Callable[[str], None],
+    version: int | None,
 ) -> None:
-    """Mends what differs in these views, and counts it in `done`."""
+    """Mends what differs in these views, and counts it in `done`. `version`: of their rows, where there is one."""
     missing, differing, extra = [], [], []
     for view in views:
         match view.difference.kind if view.difference is not None else None:
             case Kind.MISSING if view.row is not None:
-                missing.append(_create(view.row))
+                missing.append(_create(view.row, version))
             case Kind.DIFFERS if view.row is not None and view.stored is not None:
-                differing.append(_replace(layout, view.row, view.stored))
+                differing.append(_replace(layout, view.row, view.stored, version))
             case Kind.EXTRA if view.stored is not None:
                 extra.append(view.stored)
             case Kind.SET_ASIDE if view.difference is not None:
@@ -58,14 +63,19 @@ def mend(
         done.left += len(extra)
 
 
-def _create(row: Document) -> bytes:
+def _create(row: Document, version: int | None) -> bytes:
     """What came there since we looked stays."""
+    if version is not None:
+        # Not `create`, which would bring back a document that the capture has just deleted.
+        about = {"_index": row.index, "_id": row.id, "version": version, "version_type": "external_gte"}
+        return msgspec.json.encode({"index": about}) + b"\n" + row.source
     return msgspec.json.encode({"create": {"_index": row.index, "_id": row.id}}) + b"\n" + row.source
 
 
-def _replace(layout: Layout, row: Document, stored: Stored) -> bytes:
+def _replace(layout: Layout, row: Document, stored: Stored, version: int | None) -> bytes:
     """In place of the state that we saw: capture's next change, and whoever came first, have a higher version."""
-    about = {"_index": row.index, "_id": row.id, "version": stored.version, "version_type": "external_gte"}
+    given = stored.version if version is None else version
+    about = {"_index": row.index, "_id": row.id, "version": given, "version_type": "external_gte"}
     source = row.source
     if layout.readings:
         # Of live readings Elasticsearch keeps members that no column has.

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from maredata.reading import format_timestamp
+from maredata.timestamps import format_timestamp
 
 _SHOWN = 20  # differences printed; --json has up to `limit`
 
@@ -25,6 +25,7 @@ class Kind(StrEnum):
     MISSING = "missing in the target"
     EXTRA = "extra in the target"
     DIFFERS = "differs"
+    KEPT = "kept without a row"
     SET_ASIDE = "row is set aside"
 
 
@@ -143,6 +144,8 @@ class CheckReport:
     set_aside: Found
     mended: Mended | None = None
     notes: list[str] = field(default_factory=list)
+    # Documents whose rows are gone: no difference where deletes are captured and not applied.
+    kept: Found = field(default_factory=lambda: Found(0))
 
     @property
     def agree(self) -> bool:
@@ -167,6 +170,10 @@ class CheckReport:
             "set_aside": {
                 "rows": self.set_aside.total,
                 "named": [{"key": msgspec.json.decode(one.id), "reason": one.reason} for one in self.set_aside.named],
+            },
+            "kept": {
+                "documents": self.kept.total,
+                "named": [one.as_dict() for one in self.kept.named],
             },
             "repair": asdict(self.mended) if self.mended is not None else None,
             "notes": self.notes,
@@ -221,6 +228,11 @@ class CheckReport:
             yield (
                 f"{self.set_aside.total:,} rows can't become documents and were left out, such as"
                 f" {self.set_aside.named[0].id}: {self.set_aside.named[0].reason}."
+            )
+        if self.kept.total:
+            yield (
+                f"{self.kept.total:,} documents have no row any more and are kept: the job is captured, and its deletes"
+                " say so. purged_before leaves such out without reading them."
             )
         if self.mended is not None:
             yield from _told(self.mended)

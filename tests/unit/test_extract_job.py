@@ -134,7 +134,7 @@ def test_readings_are_the_stores_own_table_alone(tmp_path: Path) -> None:
 
 def test_grants_name_the_user_and_the_table(tmp_path: Path) -> None:
     job = load_job(written(tmp_path, JOB.replace('"shop"', '"sh`op"').replace('"extract"', '''"ex'tract"''')))
-    script = grants(job, "10.0.0.%")
+    script = grants(job.source, job.source.table, "10.0.0.%")
     assert "GRANT SELECT ON `sh``op`.`orders` TO 'ex''tract'@'10.0.0.%';" in script
     assert "SHOP_PASSWORD" in script
     rights = [line for line in script.splitlines() if line.startswith("GRANT")]

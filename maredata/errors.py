@@ -12,6 +12,7 @@ MareError                 what a user can act on; the command line prints its on
 ├── EmulationError        the buoys can't be emulated as asked (in udp_client.emulate)
 ├── JobError              a job file can't be used as it is written, or not on this table (in extraction.job)
 ├── SeedError             past readings can't be made as asked (in extraction.seed)
+├── KibanaError           Kibana did not answer or refused (in kibana.client)
 ├── ConnectError          Kafka Connect's REST API refused or did not answer
 └── VerifyTimeout         readings were still on their way when the wait was over (exit status 3)
 

@@ -470,12 +470,12 @@ def test_the_readme_leads_a_table_to_kibana(engines: Engines, tmp_path: Path) ->
         ]  # fmt: skip
         assert ["capture", "orders.toml"] in done
         view = kibana.objects["index-pattern:mare-legacy-orders"]["attributes"]
-        assert (view["title"], view["timeFieldName"]) == ("legacy-orders", "placed")
+        assert (view["title"], view["timeFieldName"]) == ("legacy-orders", "timestamp")
     engines.store.indices.refresh(index="legacy-orders")
     found = engines.store.get(index="legacy-orders", id="A-2")["_source"]
     assert found == {
         "number": "A-2",
-        "placed": "2024-03-01 00:02:00.000000",
+        "timestamp": "2024-03-01 00:02:00.000000",
         "total": 0.5,
         "state": "sent",
         "note": "größer | 100 %",

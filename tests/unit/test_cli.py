@@ -9,7 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from maredata.cli import Instant, main
+from maredata.cli import main
+from maredata.commands.shared import Instant
 from maredata.settings import CHECKOUT
 
 

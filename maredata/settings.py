@@ -26,6 +26,9 @@ STATE = (CHECKOUT / ".mare").resolve()
 
 # Read by the `./mare` script before any Python of ours runs.
 _SCRIPT_VARIABLES = frozenset({"MARE_PYTHON"})
+# Read by `docker compose` alone, from the same .env: .env.example says what each is for.
+_COMPOSE_VARIABLES = frozenset({"MARE_BIND", "MARE_READING_FOLDER"})
+NO_SETTINGS = _SCRIPT_VARIABLES | _COMPOSE_VARIABLES
 
 
 # A relative folder is meant from where the command is run; other processes of ours run elsewhere.
@@ -161,6 +164,29 @@ class Elasticsearch(_Section):
         return f"http://{self.host}:{self.port}"
 
 
+class Kibana(_Section):
+    """Kibana, where there is one: local mode has none."""
+
+    host: str = Field("", description="address of Kibana; empty: there is none, as in local mode")
+    port: int = Field(5601, description="port of its HTTP API")
+    user: str = Field("", description="account that may write its saved objects; empty where security is off")
+    password: str = Field("", repr=False, description="its password")
+    tls: bool = Field(False, description="whether it speaks HTTPS")
+    ca: str = Field("", description="file with the certificates that vouch for it; empty: the system's")
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
+
+
+class Accounts(_Section):
+    """Passwords of the accounts that `mare setup` sees to in Elasticsearch; only the containers have them."""
+
+    elastic: str = Field("", repr=False, description="containers: password of elastic, who may do everything")
+    kibana_system: str = Field("", repr=False, description="containers: password that Kibana itself logs in with")
+    observer: str = Field("", repr=False, description="containers: password of observer, who looks at Kibana")
+
+
 class Settings(BaseSettings):
     """All of it. `home` holds an instance's data, logs and state; two homes with other ports run side by side."""
 
@@ -183,6 +209,8 @@ class Settings(BaseSettings):
     connect: Connect = Connect()
     mariadb: MariaDB = MariaDB()
     elasticsearch: Elasticsearch = Elasticsearch()
+    kibana: Kibana = Kibana()
+    accounts: Accounts = Accounts()
 
     @classmethod
     def settings_customise_sources(
@@ -240,7 +268,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
 def _refuse_unknown(environment: Mapping[str, str | None]) -> None:
     known = variables()
     for name in sorted(environment):
-        if not name.startswith("MARE_") or name.upper() in known or name in _SCRIPT_VARIABLES:
+        if not name.startswith("MARE_") or name.upper() in known or name in NO_SETTINGS:
             continue
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
         hint = f" Did you mean {near[0]}?" if near else " .env.example lists all of them."

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from maredata.errors import SettingsError
-from maredata.settings import CHECKOUT, Settings, as_environment, load_settings, variables
+from maredata.settings import CHECKOUT, NO_SETTINGS, Settings, as_environment, load_settings, variables
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_passwords_are_not_shown(tmp_path: Path) -> None:
 
 def test_env_example_lists_every_setting_and_no_other() -> None:
     listed = re.findall(r"^#?(MARE_\w+)=", (CHECKOUT / ".env.example").read_text("utf-8"), re.MULTILINE)
-    assert sorted(listed) == sorted([*variables(), "MARE_PYTHON"])
+    assert sorted(listed) == sorted([*variables(), *NO_SETTINGS])
 
 
 def test_every_setting_is_described() -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from kafka.errors import TopicAlreadyExistsError
 
+from connect.capture_definitions import (
+    Capture,
+    sink_definition,
+    sink_name,
+    source_definition,
+    source_name,
+    topic_name,
+)
 from connect.rest import STOPPED, Connector, Rest
+from connect.secrets import secret_file, write_secret
 from maredata.errors import ConnectError
 from maredata.lag import end_offsets, group_members, topic_lag
 from maredata.names import consumer_group, dead_letters
@@ -24,28 +30,7 @@ from maredata.topics import Topic
 _STARTED_SECONDS = 120
 _STOPPED_SECONDS = 60
 _LOOK_SECONDS = 0.2
-_HEARTBEAT_MILLIS = 2_000
-_KEEP_ALIVE_MILLIS = 5_000
 _FAR_BACK = 1 << 30  # bytes of a schema history, which is never deleted
-_PASSWORD = "password"  # noqa: S105  # the name of an entry
-
-
-@dataclass(frozen=True)
-class Capture:
-    """What is captured. `message_key` are the columns of the job's key where that is not the primary key."""
-
-    job: str
-    index: str
-    host: str
-    port: int
-    encrypted: bool
-    user: str
-    password: str
-    database: str
-    table: str
-    message_key: tuple[str, ...]
-    replica_id: int
-    layout: str  # what the sink's transform must know, as JSON
 
 
 @dataclass(frozen=True)
@@ -76,18 +61,6 @@ class Streams:
         }
 
 
-def source_name(job: str) -> str:
-    return f"capture-{job}"
-
-
-def sink_name(job: str) -> str:
-    return f"capture-{job}-elasticsearch"
-
-
-def topic_name(job: str) -> str:
-    return f"legacy.{job}"
-
-
 def apply(capture: Capture, settings: Settings, new: bool, progress: Callable[[str], None]) -> bool:
     """Makes what is missing and brings the rest up to date; True if there was anything to do.
 
@@ -98,7 +71,7 @@ def apply(capture: Capture, settings: Settings, new: bool, progress: Callable[[s
     """
     job = capture.job
     done = _make_topics(settings, job, progress)
-    done |= _write_secret(settings, capture)
+    done |= write_secret(settings, job, capture.password)
     with Rest(settings.connect.url) as rest:
         source, sink = source_definition(capture, settings), sink_definition(capture)
         # The sink first: a change that nobody reads for a while is no harm, but there is no need for it.
@@ -132,7 +105,7 @@ def remove(job: str, settings: Settings) -> None:
         for topic in _topics(settings, job):
             if topic.name in there:
                 admin.delete_topics([topic.name])
-    _secret_file(settings, job).unlink(missing_ok=True)
+    secret_file(settings, job).unlink(missing_ok=True)
 
 
 def look(job: str, settings: Settings) -> Streams:
@@ -145,101 +118,6 @@ def look(job: str, settings: Settings) -> Streams:
         dead = end_offsets(settings, [dead_letters(sink_name(job))])
     at = next(((str(e["offset"]["file"]), int(e["offset"]["pos"])) for e in offsets if "file" in e["offset"]), None)
     return Streams(source, sink, at, waiting, sum(dead.values()))
-
-
-# --- definitions -------------------------------------------------------------------------------------------------
-
-
-def source_definition(capture: Capture, settings: Settings) -> dict[str, str]:
-    """The configuration of Debezium's connector; the password stands in a file that only the worker reads."""
-    name = source_name(capture.job)
-    table = f"{_pattern(capture.database)}\\.{_pattern(capture.table)}"
-    definition = {
-        "name": name,
-        "connector.class": "io.debezium.connector.mariadb.MariaDbConnector",
-        "tasks.max": "1",
-        "database.hostname": capture.host,
-        "database.port": str(capture.port),
-        "database.user": capture.user,
-        "database.password": f"${{file:{_secret_file(settings, capture.job)}:{_PASSWORD}}}",
-        "database.ssl.mode": "trust" if capture.encrypted else "disable",
-        "database.server.id": str(capture.replica_id),
-        "topic.prefix": name,
-        "database.include.list": _pattern(capture.database),
-        "table.include.list": table,
-        # From where the binary log is now on: the rows that are there are extraction's work.
-        "snapshot.mode": "no_data",
-        "snapshot.locking.mode": "none",
-        "schema.history.internal.kafka.bootstrap.servers": settings.kafka.bootstrap,
-        "schema.history.internal.kafka.topic": f"{name}.schema",
-        # Another table's DDL must not be able to stop it.
-        "schema.history.internal.store.only.captured.tables.ddl": "true",
-        "include.schema.changes": "false",
-        # It also commits where it is while nothing happens: the log's file could be gone before something does.
-        "heartbeat.interval.ms": str(_HEARTBEAT_MILLIS),
-        # A source that was restarted is found to be silent after one to two of these; by default after two minutes.
-        "connect.keep.alive.interval.ms": str(_KEEP_ALIVE_MILLIS),
-        "tombstones.on.delete": "false",
-        # What the transform relies on.
-        "decimal.handling.mode": "string",
-        "binary.handling.mode": "base64",
-        "bigint.unsigned.handling.mode": "precise",
-        "time.precision.mode": "microseconds",
-        "enable.time.adjuster": "false",
-        "event.processing.failure.handling.mode": "fail",
-        "key.converter": "org.apache.kafka.connect.json.JsonConverter",
-        "key.converter.schemas.enable": "false",
-        "value.converter": "org.apache.kafka.connect.json.JsonConverter",
-        "value.converter.schemas.enable": "false",
-        "transforms": "route",
-        "transforms.route.type": "org.apache.kafka.connect.transforms.RegexRouter",
-        "transforms.route.regex": f"{re.escape(name)}\\..*",
-        "transforms.route.replacement": topic_name(capture.job),
-    }
-    if capture.message_key:
-        definition["message.key.columns"] = f"{table}:{','.join(capture.message_key)}"
-    return definition
-
-
-def sink_definition(capture: Capture) -> dict[str, str]:
-    """The configuration of our sink, whose transform makes documents of changes."""
-    name = sink_name(capture.job)
-    converter = "org.apache.kafka.connect.converters.ByteArrayConverter"
-    return {
-        "name": name,
-        "connector.class": "org.maredata.connect.elasticsearch.ElasticsearchSinkConnector",
-        # Changes of one transaction can have one version: their order in the topic counts, and only one task keeps it.
-        "tasks.max": "1",
-        "topics": topic_name(capture.job),
-        "key.converter": converter,
-        "value.converter": converter,
-        "header.converter": converter,
-        "transforms": "row",
-        "transforms.row.type": "org.maredata.connect.capture.RowDocument",
-        "transforms.row.layout": capture.layout,
-        "connection.url": "http://${env:MARE_ELASTICSEARCH__HOST}:${env:MARE_ELASTICSEARCH__PORT}",
-        "connection.username": "${env:MARE_ELASTICSEARCH__USER}",
-        "connection.password": "${env:MARE_ELASTICSEARCH__PASSWORD}",
-        "connection.check": "false",
-        "index": capture.index,
-        "document.id": "{key}",
-        "document.version": "header",
-        "null.value": "delete",
-        "errors.tolerance": "all",
-        "errors.log.enable": "true",
-        "errors.deadletterqueue.topic.name": dead_letters(name),
-        "errors.deadletterqueue.topic.replication.factor": "1",
-        "errors.deadletterqueue.context.headers.enable": "true",
-        "consumer.override.max.poll.interval.ms": "60000",
-        "consumer.override.session.timeout.ms": "10000",
-        "consumer.override.heartbeat.interval.ms": "3000",
-        "consumer.override.allow.auto.create.topics": "false",
-    }
-
-
-def _pattern(name: str) -> str:
-    """A name as a regular expression that nothing else fits, without a comma, which would end it."""
-    return "".join(char if char.isalnum() or char == "_" else f"\\x{{{ord(char):x}}}" for char in name)
 
 
 # --- one after the other -----------------------------------------------------------------------------------------
@@ -347,46 +225,3 @@ def _make_topics(settings: Settings, job: str, progress: Callable[[str], None]) 
             progress(f"topic {topic.name}: created")
             made = True
     return made
-
-
-# --- the password ------------------------------------------------------------------------------------------------
-
-
-def _secret_file(settings: Settings, job: str) -> Path:
-    """In the folder from which the worker may read secrets (`worker.properties`)."""
-    return settings.home / "data" / "connect" / "secrets" / f"capture-{job}.properties"
-
-
-def _write_secret(settings: Settings, capture: Capture) -> bool:
-    """Writes the password where only the worker's account can read it; False where it stood there already."""
-    path = _secret_file(settings, capture.job)
-    content = f"{_PASSWORD}={_escaped(capture.password)}\n"
-    try:
-        if path.exists() and path.read_text("utf-8") == content:
-            return False
-        owner = path.parent.stat()
-        draft = path.with_suffix(".draft")
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(content)
-        if os.geteuid() == 0:
-            os.chown(draft, owner.st_uid, owner.st_gid)
-        draft.replace(path)
-    except OSError as error:
-        raise ConnectError(
-            f"The password can't be put where the worker reads it ({error}): start the worker with `mare up` first, as"
-            " the same user."
-        ) from None
-    return True
-
-
-def _escaped(text: str) -> str:
-    """As Java's properties files want it."""
-    return "".join(
-        char if char.isascii() and char.isalnum() else "".join(f"\\u{unit:04x}" for unit in _units(char))
-        for char in text
-    )
-
-
-def _units(char: str) -> list[int]:
-    encoded = char.encode("utf-16-be")
-    return [int.from_bytes(encoded[at : at + 2]) for at in range(0, len(encoded), 2)]

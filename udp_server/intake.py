@@ -74,10 +74,7 @@ class Intake:
                 self._ledger.count_rejected(outcome.reason)
                 rejections.append((outcome, sender(number)))
                 continue
-            for values, value in zip(
-                found, (outcome.sensor_id, outcome.micros, outcome.line, outcome.record), strict=True
-            ):
-                values.append(value)
+            found.add(outcome)
             if not outcome.usual:
                 self._count_unusual(outcome)
         self._ledger.lines += len(rejections)

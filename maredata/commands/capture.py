@@ -112,6 +112,7 @@ def capture(settings: Settings, job: Path, wish: str | None, as_json: bool) -> N
 
 def _begin(settings: Settings, job: Job, path: Path, as_json: bool) -> None:
     from connect import capture as connectors
+    from connect.capture_definitions import Capture
     from extraction.capture import setup
 
     said: list[str] = []
@@ -122,7 +123,7 @@ def _begin(settings: Settings, job: Job, path: Path, as_json: bool) -> None:
             click.echo(text)
 
     captured = setup.set_up(job, settings)
-    streams = connectors.Capture(**captured.streams())
+    streams = Capture(**captured.streams())
     with out(stderr=True).status("starting the connectors"):
         changed = connectors.apply(streams, settings, captured.new, progress)
     setup.begun(job.name, settings)
@@ -159,6 +160,7 @@ def _end(settings: Settings, job: Job, remove: bool, as_json: bool) -> None:
 
 def _look(settings: Settings, job: Job) -> _Status:
     from connect import capture as connectors
+    from connect.capture_definitions import topic_name
     from extraction.capture import setup
     from extraction.capture.counting import count
 
@@ -168,5 +170,5 @@ def _look(settings: Settings, job: Job) -> _Status:
         behind, behind_bytes = setup.behind(job, settings, streams.at)
     except MareError as error:
         behind = str(error)
-    counts = count(job.name, connectors.topic_name(job.name), settings)
+    counts = count(job.name, topic_name(job.name), settings)
     return _Status(job.name, streams, counts, job.target.deletes.value == "keep", behind, behind_bytes)

@@ -75,7 +75,7 @@ def extract_plan(settings: Settings, job: Path, as_json: bool) -> None:
 @click.option("--password-env", help="Environment variable that will hold its password.")
 @click.option("--from-host", default="%", show_default=True, help="Where the user connects from, as MySQL sees it.")
 @click.pass_obj
-def extract_grants(settings: Settings, /, what: str, from_host: str, **where: str | None) -> None:
+def extract_grants(settings: Settings, /, what: str, from_host: str, **where: Any) -> None:
     """Print the SQL that gives a user the rights that moving TABLE needs, and no more. Asks no database.
 
     Of a job file JOB (its name ends in .toml) table and user are the job's.

@@ -21,7 +21,8 @@ from elasticsearch import Elasticsearch, NotFoundError
 from elasticsearch.helpers import scan
 from waiting import await_true
 
-from connect.capture import Streams, look, sink_name, source_name
+from connect.capture import Streams, look
+from connect.capture_definitions import sink_name, source_name
 from extraction.grants import grants
 from extraction.job import Job, load_job
 from installs.artifacts import fetch

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from test_extract_documents import EDGES, EVERYTHING, VALUES
 from waiting import await_true
 
-from connect.capture import remove, topic_name
+from connect.capture import remove
+from connect.capture_definitions import topic_name
 from extraction.capture.setup import set_up
 from extraction.checking.stored import StoredDocuments
 from extraction.convert import Document

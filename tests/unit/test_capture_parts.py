@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connect import capture
-from connect.capture import Capture, sink_definition, source_definition
+from connect import capture, secrets
+from connect.capture_definitions import Capture, sink_definition, source_definition
 from connect.rest import STOPPED, Connector, Task
 from extraction.capture import setup, state
 from extraction.capture.checks import begun_anew, refuse_begun_anew, refuse_unfit
@@ -232,7 +232,7 @@ def test_the_sink_writes_by_key_and_by_version() -> None:
 
 @given(st.text())
 def test_any_password_survives_a_properties_file(password: str) -> None:
-    escaped = capture._escaped(password.encode("utf-16", "replace").decode("utf-16"))
+    escaped = secrets._escaped(password.encode("utf-16", "replace").decode("utf-16"))
     assert escaped.isascii() and escaped.isprintable()
     back = re.sub(r"\\u([0-9a-f]{4})", lambda unit: chr(int(unit[1], 16)), escaped)
     assert back.encode("utf-16", "surrogatepass").decode("utf-16") == password.encode("utf-16", "replace").decode(
@@ -243,13 +243,13 @@ def test_any_password_survives_a_properties_file(password: str) -> None:
 def test_a_password_is_written_for_the_worker_alone(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     with pytest.raises(ConnectError, match="start the worker with `mare up` first"):
-        capture._write_secret(settings, PLAIN)
+        secrets.write_secret(settings, PLAIN.job, PLAIN.password)
     (tmp_path / "data" / "connect" / "secrets").mkdir(parents=True)
-    assert capture._write_secret(settings, PLAIN)
+    assert secrets.write_secret(settings, PLAIN.job, PLAIN.password)
     path = tmp_path / "data" / "connect" / "secrets" / "capture-orders.properties"
     assert path.read_text() == "password=p\n"
     assert path.stat().st_mode & 0o077 == 0
-    assert not capture._write_secret(settings, PLAIN), "a second time there is nothing to do"
+    assert not secrets.write_secret(settings, PLAIN.job, PLAIN.password), "a second time there is nothing to do"
 
 
 class FakeRest:

@@ -2,7 +2,7 @@
 
 import os
 
-c = get_config()  # noqa: F821  # Jupyter defines it
+c = get_config()  # type: ignore[name-defined]  # noqa: F821  # Jupyter puts it there
 c.ServerApp.ip = "0.0.0.0"  # noqa: S104  # the compose file publishes the port on loopback only
 c.ServerApp.port = 8888
 c.ServerApp.open_browser = False

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-# Files of tests, so that each keeps to its engines; what they wait for are mostly engines that start.
+# Not for integration tests: two sets of engines at a time need more than 2 cores, and took longer than one.
 AT_ONCE = ["-n", "2", "--dist", "loadfile"]
 CHECKOUT = Path(__file__).resolve().parent.parent
 PLUGIN_TESTS = """import sys
@@ -38,7 +38,7 @@ def parts_of(arguments: list[str]) -> dict[str, list[str]]:
     }
     if not fast:
         parts["plugin"] = [sys.executable, "-c", PLUGIN_TESTS]
-        parts["integration"] = [*python, "pytest", *AT_ONCE, "--durations", "30", folder]
+        parts["integration"] = [*python, "pytest", "--durations", "30", folder]
     return parts
 
 

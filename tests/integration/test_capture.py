@@ -19,6 +19,7 @@ import pytest
 from fake_kibana import FakeKibana
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
+from table_jobs import insert, layout_of, parsed, read
 from test_extract_documents import EDGES, EVERYTHING, VALUES
 from waiting import await_true
 
@@ -28,7 +29,6 @@ from extraction.capture.setup import set_up
 from extraction.checking.stored import StoredDocuments
 from extraction.convert import Document
 from extraction.job import JobError
-from jobs import insert, layout_of, parsed, read
 from maredata.settings import CHECKOUT, as_environment
 from maredata.stores import kafka_admin
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from jobs import insert, job_of, layout_of, parsed, read
+from table_jobs import insert, job_of, layout_of, parsed, read
 from waiting import await_true
 
 from extraction.convert import Counts

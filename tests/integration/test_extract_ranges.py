@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import mysql.connector
 import pytest
 from click.testing import CliRunner
-from jobs import job_of, layout_of, read
 from rich.console import Console
+from table_jobs import job_of, layout_of, read
 
 from extraction.convert import Counts, Document
 from extraction.draft import draft
@@ -153,7 +153,8 @@ def test_grants_are_enough_and_no_more(mariadb: Database, monkeypatch: pytest.Mo
     )
     job = job_of(mariadb, "small", ("id",), columns={"id": ColumnOptions(field="id")})
     job = job.model_copy(update={"source": job.source.model_copy(update={"user": "reader", "password_env": "READER"})})
-    statements = [line for line in grants(job).splitlines() if line and not line.startswith("--")]
+    script = grants(job.source, job.source.table)
+    statements = [line for line in script.splitlines() if line and not line.startswith("--")]
     mariadb.run(mariadb.admin(), "DROP USER IF EXISTS reader", *statements)
     monkeypatch.setenv("READER", "…")
     assert [document.id for document in read(mariadb, layout_of(mariadb, job))[0]] == ["3"]

@@ -19,12 +19,12 @@ from moves import WORKERS, Move, Pair
 from mysql.connector.abstracts import MySQLConnectionAbstract
 from waiting import await_true
 
+from extraction.capture import setup
 from extraction.checkpoint import Tally
 from extraction.draft import draft
 from extraction.job import JobError, Server, load_job
 from extraction.progress import State
 from extraction.run import Options, run
-from extraction.tasks import VersionOf
 from maredata.names import READINGS_PATTERN
 from maredata.reading import identity
 from maredata.schema import load_schema
@@ -374,18 +374,14 @@ class NothingShown:
         pass
 
 
-def versioned(number: int) -> VersionOf:
-    """As one that reads the binary log's position."""
-    return lambda _: number
-
-
-def test_versions_keep_what_is_newer(small: Pair) -> None:
+def test_versions_keep_what_is_newer(small: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     move = Move(small, "versions", table="small", range_rows=300)
 
     def moved(version: int) -> Tally:
+        # Where a captured table's binary log is, at each snapshot.
+        monkeypatch.setattr(setup, "version_of", lambda *_: lambda _: version)
         options = Options(workers=1, restart=True)
-        report = run(load_job(move.job), small.settings, options, lambda: False, NothingShown(), versioned(version))
-        return report.run
+        return run(load_job(move.job), small.settings, options, lambda: False, NothingShown()).run
 
     assert moved(7).written == 1_000
     small.store.index(index=move.index, id="10", document={"v": -1}, version=9, version_type="external_gte")

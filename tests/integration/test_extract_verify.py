@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from click.testing import CliRunner
 from elasticsearch import Elasticsearch
-from jobs import job_of, layout_of
 from rich.console import Console
+from table_jobs import job_of, layout_of
 
 from extraction.bulk import BulkWriter
 from extraction.checking.check import Options, check

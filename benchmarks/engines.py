@@ -56,7 +56,8 @@ def _movable(service: Service) -> Service:
 def _remove(settings: Settings) -> None:
     for name in _STOP_ORDER:
         stop(settings, name, _STOP_SECONDS)
-    shutil.rmtree(settings.home / "data", ignore_errors=True)
+    for folder in ("data", "state"):  # a job's checkpoint would hold for the next benchmark's job of that name, too
+        shutil.rmtree(settings.home / folder, ignore_errors=True)
 
 
 @contextmanager

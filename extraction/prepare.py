@@ -28,12 +28,13 @@ _WHILE_RUNNING = {"index.gc_deletes": "1h"}
 def prepare(layout: Layout, settings: Settings) -> str:
     """Makes template and index of the job, or brings them up to it; what the index is known by since it was made.
 
-    That is empty for readings, whose indices the live path makes, too. Raises JobError or StoreError.
+    For readings, whose many indices the live path makes, too, that is the cluster: another one has nothing of what was
+    moved. Raises JobError or StoreError.
     """
     with _asking(settings) as elasticsearch:
         if layout.readings:
             _check_readings(elasticsearch, settings)
-            return ""
+            return str(elasticsearch.cluster.state(metric="version")["cluster_uuid"])
         template = index_template(layout, settings)
         assert template is not None  # noqa: S101  # only readings have none
         index = layout.job.index

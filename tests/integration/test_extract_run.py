@@ -15,6 +15,7 @@ from pathlib import Path
 import mysql.connector
 import psutil
 import pytest
+from elasticsearch.client import ClusterClient
 from moves import WORKERS, Move, Pair
 from mysql.connector.abstracts import MySQLConnectionAbstract
 from waiting import await_true
@@ -393,7 +394,7 @@ def test_versions_keep_what_is_newer(small: Pair, monkeypatch: pytest.MonkeyPatc
     assert "20" not in documents, "what was deleted meanwhile does not come back"
 
 
-def test_history_never_overwrites_a_live_reading(pair: Pair) -> None:
+def test_history_never_overwrites_a_live_reading(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     schema = load_schema(pair.settings.reading.toml)
     body = schema.index_template(READINGS_PATTERN, 1, 0)
     pair.sql(schema.create_table("readings"))
@@ -419,6 +420,10 @@ def test_history_never_overwrites_a_live_reading(pair: Pair) -> None:
     assert pair.store.count(index="readings-2024.01")["count"] == 59
     found = pair.store.indices.get_settings(index="readings-2024.01", name="index.gc_deletes")
     assert not found.body, "nothing is set on indices of readings"
+    assert run(load_job(job), pair.settings, options, lambda: False, NothingShown()).run.rows == 0
+    monkeypatch.setattr(ClusterClient, "state", lambda *_, **__: {"cluster_uuid": "another"})
+    again = run(load_job(job), pair.settings, options, lambda: False, NothingShown())
+    assert again.run.rows == 120, "another cluster has nothing of what was moved"
 
 
 def test_a_range_is_of_one_moment_however_long_it_takes(pair: Pair) -> None:
@@ -428,11 +433,11 @@ def test_a_range_is_of_one_moment_however_long_it_takes(pair: Pair) -> None:
         "INSERT INTO moment SELECT seq, 0, IF(seq = 5, '[1.]', '[1]') FROM seq_1_to_1000",
     )
     move = Move(pair, "moment", columns=("v", "j"), table="moment")
-    sessions = "SELECT COUNT(*) FROM information_schema.processlist"
-    ((before,),) = pair.sql(sessions)
-    process = move.begin("--workers", "1", "--max-rows-per-second", "400")
-    await_true(lambda: pair.sql(sessions)[0][0] >= before + 2, what="walker and worker have their sessions")
-    time.sleep(0.5)
+    ((before,),) = pair.sql("SELECT MAX(id) FROM information_schema.processlist")
+    waiting = f"SELECT COUNT(*) FROM information_schema.processlist WHERE id > {before} AND time_ms > 1000"
+    process = move.begin("--workers", "1", "--max-rows-per-second", "200")
+    # The worker begins its range as soon as it has a session, and then waits for most of five seconds.
+    await_true(lambda: pair.sql(waiting) == [(2,)], what="walker and worker have asked what they wanted")
     pair.sql("UPDATE moment SET v = 1")
     assert move.end(process)["run"]["rows"] == 1_000
     assert len({document["v"] for document in move.documents().values()}) == 1

@@ -395,6 +395,32 @@ def test_each_round_begins_with_another_receiver(settings: Settings, monkeypatch
     ]
 
 
+@pytest.mark.parametrize(
+    ("cpu", "runs"),
+    [
+        ([12.0, 11.5], 2),  # settled already
+        ([12.0, 7.0, 4.0, 3.9], 4),
+        ([12.0, 6.0, 6.6], 3),  # noise, after the fall
+        ([64.0, 32.0, 16.0, 8.0, 4.0, 2.0, 1.0], 6),  # at most
+        ([None], 1),  # nothing arrived: the runs themselves will show it
+    ],
+)
+def test_the_broker_is_warm_once_it_needs_no_less(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, cpu: list[float | None], runs: int
+) -> None:
+    left = iter(cpu)
+
+    def fake_measure(_bench: object, name: str, load: Load, number: int) -> Run:
+        per_million = next(left)
+        arrived = 0 if per_million is None else RUN.in_kafka
+        used = 0 if per_million is None else per_million * RUN.readings_in_kafka / 1e6
+        return replace(RUN, receiver=name, in_kafka=arrived, broker_cpu=used)
+
+    monkeypatch.setattr(measure.Bench, "measure", fake_measure)
+    bench = measure.Bench(settings, Path("fake"), 1, lambda _: None)
+    assert len(gateway.warm_up(bench, LOAD, lambda _: None)) == runs
+
+
 def test_two_benchmarks_do_not_run_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "compile_sender", lambda _: Path("fake"))
     with (

@@ -426,6 +426,31 @@ def test_history_never_overwrites_a_live_reading(pair: Pair, monkeypatch: pytest
     assert again.run.rows == 120, "another cluster has nothing of what was moved"
 
 
+def test_what_is_no_instant_of_a_reading_is_set_aside(pair: Pair) -> None:
+    schema = load_schema(pair.settings.reading.toml)
+    body = schema.index_template(READINGS_PATTERN, 1, 0)
+    pair.store.indices.put_index_template(
+        name="readings", index_patterns=body["index_patterns"], priority=body["priority"], template=body["template"]
+    )
+    odd = ("0000-00-00", "2024-00-10", "2024-05-00", "2024-02-31 12:00:00", "1969-12-31 23:59:59.999999", "2300-01-01")
+    rows = ", ".join(f"(7, '{text}', 1)" for text in (*odd, "2031-03-01 00:00:00.25"))
+    pair.sql(
+        f"CREATE OR REPLACE {schema.create_table('readings').removeprefix('CREATE ')}".replace("IF NOT EXISTS ", ""),
+        "SET SESSION sql_mode = 'ALLOW_INVALID_DATES'",
+        f"INSERT INTO readings (sensor_id, timestamp, temperature) VALUES {rows}",
+    )
+    job = pair.settings.home / "odd-readings.toml"
+    server = Server(**pair.settings.mariadb.model_dump(include={"host", "port", "database", "user"}))
+    draft(pair.settings, server, "readings", job)
+    done = run(load_job(job), pair.settings, Options(), lambda: False, NothingShown())
+    # MariaDB can name 31 February in microseconds, so it is Elasticsearch that refuses it.
+    assert (done.run.written, done.run.dead, done.run.set_aside) == (1, 1, len(odd) - 1), done.run
+    found = pair.store.search(index="readings-2031.03", query={"match_all": {}})["hits"]["hits"]
+    assert [(hit["_id"], hit["_source"]["timestamp"]) for hit in found] == [
+        (identity(7, 1_930_089_600_250_000), "2031-03-01 00:00:00.250000")
+    ]
+
+
 def test_a_range_is_of_one_moment_however_long_it_takes(pair: Pair) -> None:
     # Row 5 is read last, by way of Python: MariaDB takes its JSON for good, and JSON has no such number.
     pair.sql(

@@ -9,6 +9,7 @@ from typing import Any
 
 from kafka.errors import TopicAlreadyExistsError
 
+from connect import connectors
 from connect.capture_definitions import (
     Capture,
     sink_definition,
@@ -20,15 +21,14 @@ from connect.capture_definitions import (
 from connect.rest import STOPPED, Connector, Rest
 from connect.secrets import secret_file, write_secret
 from maredata.errors import ConnectError
-from maredata.lag import end_offsets, group_members, topic_lag
-from maredata.names import consumer_group, dead_letters
+from maredata.lag import end_offsets, topic_lag
+from maredata.names import dead_letters
 from maredata.records import kafka_errors
 from maredata.settings import Settings
 from maredata.stores import kafka_admin
 from maredata.topics import Topic
 
 _STARTED_SECONDS = 120
-_STOPPED_SECONDS = 60
 _LOOK_SECONDS = 0.2
 _FAR_BACK = 1 << 30  # bytes of a schema history, which is never deleted
 
@@ -95,8 +95,7 @@ def remove(job: str, settings: Settings) -> None:
         for name in (source_name(job), sink_name(job)):
             if rest.config(name) is None:
                 continue  # where it had come stays known, and a new capture deletes that before it begins
-            rest.stop(name)
-            _await_stopped(settings, rest, name)
+            connectors.stop(settings, rest, name)
             if name == source_name(job) and rest.offsets(name):
                 rest.delete_offsets(name)
             rest.delete(name)
@@ -140,8 +139,7 @@ def _bring_up(
     if there is None:
         rest.create_stopped(name, wanted)
     elif there != wanted:
-        rest.stop(name)
-        _await_stopped(settings, rest, name)
+        connectors.stop(settings, rest, name)
         rest.put_config(name, wanted)
     before_start()
     rest.resume(name)
@@ -179,22 +177,6 @@ def _await(rest: Rest, job: str) -> None:
             raise ConnectError(
                 f"The connectors of job {job} did not start within {_STARTED_SECONDS} s ({shown}): look at"
                 " `mare logs connect`, and run `mare capture` again."
-            )
-        sleep(_LOOK_SECONDS)
-
-
-def _await_stopped(settings: Settings, rest: Rest, name: str) -> None:
-    deadline = monotonic() + _STOPPED_SECONDS
-    while True:
-        connector = rest.connector(name)
-        if connector is None:
-            return
-        ended = connector.state == STOPPED and not connector.tasks
-        if ended and group_members(settings, consumer_group(name)) == 0:
-            return
-        if monotonic() > deadline:
-            raise ConnectError(
-                f"Connector {name} did not stop within {_STOPPED_SECONDS} s: see that its store answers, and try again."
             )
         sleep(_LOOK_SECONDS)
 

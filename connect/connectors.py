@@ -52,7 +52,7 @@ def apply(settings: Settings, schema: Schema, progress: Callable[[str], None]) -
             if there is None:
                 rest.put_config(name, wanted)
             elif there != wanted:
-                _stop(settings, rest, name)
+                stop(settings, rest, name)
                 rest.put_config(name, wanted)
             if _resume(rest, name) or there != wanted:
                 progress(f"connector {name}: {'created' if there is None else 'brought up to date'}")
@@ -87,25 +87,24 @@ def delete(settings: Settings, name: str) -> None:
             _unknown(name, rest.connectors())
 
 
-def _stop(settings: Settings, rest: Rest, name: str) -> None:
+def stop(settings: Settings, rest: Rest, name: str) -> None:
     """Ends the tasks for certain: replacing the configuration of running ones is asynchronous.
 
     The REST API forgets a task as soon as it is asked to end; its consumer leaves the group when it has ended.
+    Raises ConnectError where it does not end.
     """
     rest.stop(name)
 
     def stopped() -> bool:
         connector = rest.connector(name)
-        return (
-            connector is not None
-            and connector.state == STOPPED
-            and not connector.tasks
-            and group_members(settings, consumer_group(name)) == 0
-        )
+        if connector is None:  # somebody has deleted it meanwhile
+            return True
+        ended = connector.state == STOPPED and not connector.tasks
+        return ended and group_members(settings, consumer_group(name)) == 0
 
     if not _within(_WAIT_SECONDS, stopped):
         raise ConnectError(
-            f"Connector {name} did not stop within {_WAIT_SECONDS} s: see that its store answers, and apply again."
+            f"Connector {name} did not stop within {_WAIT_SECONDS} s: see that its store answers, and try again."
         )
 
 

@@ -40,14 +40,17 @@ def prepare(layout: Layout, settings: Settings) -> str:
         index = layout.job.index
         there = _mapping(elasticsearch, index)
         _refuse_other_types(layout, there)
-        _write_template(elasticsearch, index, template)
         try:
+            _write_template(elasticsearch, index, template)
             if there is None:
                 elasticsearch.indices.create(index=index, wait_for_active_shards=1)
             else:
                 elasticsearch.indices.put_mapping(index=index, **mapping(layout))
         except BadRequestError as error:
-            raise JobError(f"Index {index} can't be made as job {layout.job.name} wants it: {error}.") from None
+            raise JobError(
+                f"Index {index} can't be made as job {layout.job.name} wants it: {_reason(error)}. Give the column another"
+                " `type` under [columns], or leave it out."
+            ) from None
         found = elasticsearch.indices.get_settings(index=index, name="index.uuid", flat_settings=True)
         return str(next(iter(found.values()))["settings"]["index.uuid"])
 
@@ -108,6 +111,14 @@ def _refuse_other_types(layout: Layout, there: dict[str, Any] | None) -> None:
                 f"Index {layout.job.index} holds field {field.name} as {kind}, not {field.mapping['type']}, and that"
                 " can't be changed: give the field another name, or delete the index and use --restart."
             )
+
+
+def _reason(error: ApiError) -> str:
+    """The innermost one: the outer ones say that the template is no good."""
+    found = error.body.get("error", {}) if isinstance(error.body, dict) else {}
+    while found.get("caused_by"):
+        found = found["caused_by"]
+    return str(found.get("reason", error)).rstrip(".")
 
 
 def _write_template(elasticsearch: Elasticsearch, name: str, body: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ def readings_shape(schema: Schema, begin: int) -> Shape:
 def legacy_shape(schema: Schema, table: str, begin: int, end: int) -> Shape:
     """Other names, DECIMAL instead of DOUBLE, local time, a number of its own for each row, in order of time."""
     instant = _instant(begin, f"(at + {_offset(begin, end)} * 1000000)")
-    definitions, columns = ["`id` bigint unsigned NOT NULL AUTO_INCREMENT"], {}
+    definitions, columns = ["`id` bigint NOT NULL AUTO_INCREMENT"], {}
     for field in schema.fields:
         for (name, kind), sql in zip(_legacy_columns(schema, field), _values(schema, field, instant), strict=True):
             null = "NOT NULL" if field.required else "NULL"

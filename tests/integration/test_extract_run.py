@@ -468,6 +468,12 @@ def test_a_range_is_of_one_moment_however_long_it_takes(pair: Pair) -> None:
     assert len({document["v"] for document in move.documents().values()}) == 1
 
 
+def test_a_type_that_this_elasticsearch_lacks_is_named(pair: Pair) -> None:
+    pair.sql("CREATE OR REPLACE TABLE lacking (id int PRIMARY KEY, big bigint unsigned)")
+    said = Move(pair, "lacking", columns=("big",), table="lacking").run(status=2)["said"]
+    assert "[unsigned_long]" in said and "Give the column another `type`" in said
+
+
 # --- tables of all shapes -------------------------------------------------------------------------------------------
 
 

@@ -61,7 +61,7 @@ def test_a_legacy_table_has_names_and_types_of_its_own() -> None:
         "station_id", "measured_at", "air_temperature", "relative_humidity", "air_pressure", "lon", "lat",
         "message_number",
     ]  # fmt: skip
-    assert "`id` bigint unsigned NOT NULL AUTO_INCREMENT" in shape.create and "PRIMARY KEY (`id`)" in shape.create
+    assert "`id` bigint NOT NULL AUTO_INCREMENT" in shape.create and "PRIMARY KEY (`id`)" in shape.create
     assert "`air_temperature` decimal(18,2) NULL" in shape.create
     assert "double" not in shape.create
 

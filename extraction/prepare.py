@@ -48,8 +48,8 @@ def prepare(layout: Layout, settings: Settings) -> str:
                 elasticsearch.indices.put_mapping(index=index, **mapping(layout))
         except BadRequestError as error:
             raise JobError(
-                f"Index {index} can't be made as job {layout.job.name} wants it: {_reason(error)}. Give the column another"
-                " `type` under [columns], or leave it out."
+                f"Index {index} can't be made as job {layout.job.name} wants it: {_reason(error)}. Give the column"
+                " another `type` under [columns], or leave it out."
             ) from None
         found = elasticsearch.indices.get_settings(index=index, name="index.uuid", flat_settings=True)
         return str(next(iter(found.values()))["settings"]["index.uuid"])

@@ -96,16 +96,20 @@ def elasticsearch(settings: Settings, java: Java) -> Service:
     data = settings.home / "data" / "elasticsearch"
     program = settings.engines / "elasticsearch" / f"elasticsearch-{versions()['elasticsearch']}"
 
+    # Beside the data, which `mare down --wipe` removes.
+    backups = settings.home / "backups" / "elasticsearch"
+
     def prepare() -> None:
         configuration, temporary = data / "config", data / "tmp"
-        own(settings, data, configuration, temporary)
-        values = chosen.model_dump() | {"data": data / "data", "logs": data / "logs"}
+        own(settings, data, configuration, temporary, backups)
+        values = chosen.model_dump() | {"data": data / "data", "logs": data / "logs", "backups": backups}
         _fill("elasticsearch.yml", configuration / "elasticsearch.yml", values)
         _fill("elasticsearch-log4j2.properties", configuration / "log4j2.properties", {})
         # Its own file but for the garbage collector's log, which would go into the program's folder.
         options = (program / "config" / "jvm.options").read_text("utf-8").splitlines()
         kept = [line for line in options if line and not line.startswith("#") and "gc.log" not in line]
         (configuration / "jvm.options").write_text("\n".join(kept).replace("hs_err", f"{data}/hs_err") + "\n")
+        own(settings, configuration)  # whatever the umask of whoever starts it
 
     return Service(
         name="elasticsearch",

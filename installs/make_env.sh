@@ -76,6 +76,14 @@ TEXT
 # A link and not a move: it fails where somebody else has made the file meanwhile.
 ln "$draft" "$target" 2>/dev/null || fail "$target can't be made, or came to be meanwhile: nothing was changed."
 
+# Containers run as account 1000, and these folders are theirs to write into.
+if [ "$target" = "$root/.env" ] && [ "$(uname -s)" = Linux ]; then
+    for folder in jobs notebooks backups/elasticsearch; do
+        [ "$(stat -c %u "$root/$folder")" = 1000 ] || chown 1000 "$root/$folder" 2>/dev/null \
+            || printf 'make_env: containers can not write into %s: sudo chown 1000 %s\n' "$folder/" "$root/$folder" >&2
+    done
+fi
+
 value() { sed -n "s/^$1=//p" "$target" | tr -d "'"; }
 cat <<TEXT
 Wrote $target. Now: docker compose up -d

@@ -19,6 +19,7 @@ RECORDS = "___records___"  # what Lens counts
 _COUNTERS = {
     "datagrams": ("received", "kernel_dropped"),
     "lines": ("received", "accepted", "rejected", "refused", "in_flight", "lost_in_crash", "spooled", "replayed"),
+    "sensors": ("followed", "missing", "duplicates", "conflicts", "out_of_order", "late", "clock_ahead", "restarts"),
 }
 COUNTERS = tuple(f"ledger.{name}.{counter}" for name, counters in _COUNTERS.items() for counter in counters)
 _NUMBERS = frozenset({"long", "double"})

@@ -1,8 +1,8 @@
 """`mare apply`: brings running stores up to the current schema, in an order in which no reading is lost.
 
-Topics, table, index template and existing mappings, connectors, and last the gateway: each is ready for the new
-fields before anything in front of it sends them. Everything that could be refused is looked at before anything is
-changed, and every step can be repeated, so an interrupted apply is mended by the next one.
+Topics, table and its views, index template and existing mappings, connectors, and last the gateway: each is ready for
+the new fields before anything in front of it sends them. Everything that could be refused is looked at before anything
+is changed, and every step can be repeated, so an interrupted apply is mended by the next one.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from maredata.settings import Settings
 from maredata.state import ledger_file, read_json, schema_file, write_json
 from maredata.stores import connect_elasticsearch, connect_mariadb
 from maredata.topics import apply_topics, refuse_other_partitions
+from maredata.views import apply_views
 
 Progress = Callable[[str], None]
 
@@ -62,6 +63,7 @@ def apply(settings: Settings, schema: Schema, connectors: Callable[[], object], 
             _refuse(settings, schema, elasticsearch, mariadb)
             apply_topics(settings, progress)
             _apply_table(schema, mariadb, progress)
+            apply_views(schema, mariadb, progress)
             _apply_indices(settings, schema, elasticsearch, progress)
             apply_index_templates(settings, elasticsearch, progress)
     except (ApiError, TransportError) as error:

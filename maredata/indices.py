@@ -53,7 +53,7 @@ _METRICS: dict[str, Any] = {
     "ledger": {
         "properties": {
             **dict.fromkeys(
-                ("datagrams", "lines", "rejected", "refused", "rejected_copies", "refused_copies"), _COUNTERS
+                ("datagrams", "lines", "sensors", "rejected", "refused", "rejected_copies", "refused_copies"), _COUNTERS
             ),
             "unknown_fields": _UNPARSED,
         }

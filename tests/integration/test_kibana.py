@@ -33,6 +33,7 @@ from maredata.timestamps import format_timestamp
 MINUTE = 60_000_000
 TALKING, SILENT = 900_001, 900_002  # the second one sent its last reading two hours ago
 READINGS_OF_EACH = 10
+SENSOR_COUNTERS = ("missing", "duplicates", "conflicts", "out_of_order", "late", "clock_ahead")
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def others(now: int) -> Iterator[tuple[str, dict[str, Any]]]:
                 "ledger": {
                     "datagrams": {"received": 50, "kernel_dropped": 3},
                     "lines": {"received": 60, "accepted": 55, "rejected": 4, "refused": 2, "lost_in_crash": 1},
+                    "sensors": dict(zip(SENSOR_COUNTERS, range(11, 17), strict=True)),
                 },
             },
         )
@@ -218,6 +220,7 @@ def test_the_pipeline_panels_have_their_counters(report: Report) -> None:
     assert highest("mare-dead-letters") == [7.0] * 5
     assert highest("mare-lines") == [60.0, 55.0, 4.0]
     assert highest("mare-losses") == [3.0, 2.0, 1.0]
+    assert highest("mare-sensors") == [11.0, 12.0, 13.0, 14.0, 15.0, 16.0]
     assert answer_to(report, "lens:mare-reports").hits == 6
 
 

@@ -223,7 +223,7 @@ def test_nothing_is_mapped_by_a_name_that_somebody_else_chose() -> None:
     assert pipeline["properties"]["connectors"] == {"type": "flattened"}
     assert pipeline["properties"]["ledger"]["properties"]["unknown_fields"]["enabled"] is False
     growing = {name for name, field in pipeline["properties"]["ledger"]["properties"].items() if field.get("dynamic")}
-    assert growing == {"datagrams", "lines", "rejected", "refused", "rejected_copies", "refused_copies"}
+    assert growing == {"datagrams", "lines", "sensors", "rejected", "refused", "rejected_copies", "refused_copies"}
     for name in ("rejected", "events"):
         mappings = index_templates(Settings())[name]["template"]["mappings"]
         assert mappings["dynamic"] is False

@@ -4,7 +4,7 @@ FROM python:3.12.13-slim-bookworm AS base
 
 FROM base AS build
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml ./
 COPY installs/constraints.txt installs/constraints.txt
 # Dependencies first: a change of our code then costs a small layer only.
 RUN python -m venv /opt/mare \

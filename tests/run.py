@@ -1,7 +1,8 @@
 """Everything that `mare test` runs, one after the other; each part's own output, and a line for each at the end.
 
-Arguments other than `--fast` are pytest's: with files or tests named, these alone run; with options only (`-k kill`),
-they choose among the integration tests, or with `--fast` among the unit tests.
+`--compose` runs the containers alone, `--without-compose` all the rest. Arguments other than these and `--fast` are
+pytest's: with files or tests named, these alone run; with options only (`-k kill`), they choose among the integration
+tests, or with `--fast` among the unit tests, with `--compose` among those of the containers.
 """
 
 from __future__ import annotations
@@ -24,8 +25,12 @@ sys.exit(artifacts.test_plugin(machine.find_java(load_settings())))"""
 def parts_of(arguments: list[str]) -> dict[str, list[str]]:
     """The commands to run, by the names under which the end speaks of them."""
     fast = "--fast" in arguments
-    chosen = [argument for argument in arguments if argument != "--fast"]
+    chosen = [argument for argument in arguments if argument not in ("--fast", "--compose", "--without-compose")]
     python = [sys.executable, "-m"]
+    # It says so where it can't run, and fails: nothing is left out but on request.
+    compose = {"compose": [*python, "tests.compose.run", *chosen]}
+    if "--compose" in arguments:
+        return compose
     folder = "tests/unit" if fast else "tests/integration"
     if chosen:
         named = any((CHECKOUT / argument.partition("::")[0]).exists() for argument in chosen)
@@ -39,6 +44,7 @@ def parts_of(arguments: list[str]) -> dict[str, list[str]]:
     if not fast:
         parts["plugin"] = [sys.executable, "-c", PLUGIN_TESTS]
         parts["integration"] = [*python, "pytest", "--durations", "30", folder]
+        parts |= {} if "--without-compose" in arguments else compose
     return parts
 
 

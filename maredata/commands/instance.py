@@ -190,21 +190,24 @@ def _apply(settings: Settings, progress: Callable[[str], None]) -> None:
 
 
 @click.command()
-@click.option("--fast", is_flag=True, help="Leave out what needs the engines.")
+@click.option("--fast", "part", flag_value="--fast", help="Leave out what needs the engines.")
+@click.option("--compose", "part", flag_value="--compose", help="Only the containers; needs root on Debian.")
+@click.option("--without-compose", "part", flag_value="--without-compose", help="Leave out the containers.")
 @click.argument("pytest_arguments", nargs=-1, type=click.UNPROCESSED)
-def test(fast: bool, pytest_arguments: tuple[str, ...]) -> None:
-    """Run all tests: lint, types, units, the plugin's own, and the integration tests on real engines.
+def test(part: str | None, pytest_arguments: tuple[str, ...]) -> None:
+    """Run all tests: lint, types, units, the plugin's own, on real engines, and in containers.
 
     \b
     Example:
       mare test
       mare test --fast
+      mare test --compose
       mare test -- -k verify
     """
     command = [
         sys.executable,
         str(CHECKOUT / "tests" / "run.py"),
-        *(["--fast"] if fast else []),
+        *([part] if part else []),
         *pytest_arguments,
     ]
     os.execv(sys.executable, command)  # noqa: S606

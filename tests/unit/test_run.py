@@ -21,8 +21,15 @@ def parts_of() -> Callable[[list[str]], dict[str, list[str]]]:
 
 
 def test_without_arguments_everything_runs(parts_of: Callable[[list[str]], dict[str, list[str]]]) -> None:
-    assert list(parts_of([])) == ["lint", "format", "types", "units", "plugin", "integration"]
-    assert list(parts_of(["--fast"])) == ["lint", "format", "types", "units"]
+    everything = ["lint", "format", "types", "units", "plugin", "integration", "compose"]
+    assert list(parts_of([])) == everything
+    assert list(parts_of(["--without-compose"])) == everything[:-1]
+    assert list(parts_of(["--fast"])) == everything[:4]
+
+
+def test_containers_alone(parts_of: Callable[[list[str]], dict[str, list[str]]]) -> None:
+    assert list(parts_of(["--compose"])) == ["compose"]
+    assert parts_of(["--compose", "-k", "kill"])["compose"][2:] == ["tests.compose.run", "-k", "kill"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,3 @@
+#!/bin/bash
+# shellcheck disable=SC2086  # two words
+exec "$(dirname "$0")/kafka-run-class.sh" ${EXTRA_ARGS--name kafkaServer} kafka.Kafka "$@"

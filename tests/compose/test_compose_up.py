@@ -54,8 +54,11 @@ def is_well(stack: Stack) -> bool:
 
 
 def verify(stack: Stack) -> str:
-    """The proof, in the container where README runs it; AssertionError unless it exits with 0."""
-    return stack.exec("python-extraction", "mare", "verify", "--exact", "--wait", "120")
+    """The proof, in the container where README runs it; AssertionError unless it exits with 0.
+
+    A container that was killed may leave without a word: the sink into MariaDB then finds out after 60 s.
+    """
+    return stack.exec("python-extraction", "mare", "verify", "--exact", "--wait", "300")
 
 
 # --- up ------------------------------------------------------------------------------------------------------------

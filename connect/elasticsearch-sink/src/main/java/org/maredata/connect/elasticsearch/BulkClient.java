@@ -39,6 +39,11 @@ final class BulkClient implements AutoCloseable {
         UNKNOWN
     }
 
+    /** A part of what there is to do for one bulk. */
+    private interface Step {
+        void run() throws IOException;
+    }
+
     private static final ContentType NDJSON = ContentType.create("application/x-ndjson");
     private static final ObjectMapper MAPPER = new ObjectMapper();
     private static final String CLOSED = "the client was closed before the bulk was answered";
@@ -133,16 +138,20 @@ final class BulkClient implements AutoCloseable {
 
         @Override
         public void run() {
-            try {
-                request();
-            } catch (RuntimeException | Error e) {
-                // An Error too: a future that nobody completes would hold the records for ever.
-                fail(e);
-            }
+            orFail(this::request);
         }
 
         void fail(Throwable problem) {
             reply.complete(BulkReply.noAnswer(problem));
+        }
+
+        private void orFail(Step step) {
+            try {
+                step.run();
+            } catch (IOException | RuntimeException | Error e) {
+                // An Error too: a future that nobody completes would hold the records for ever.
+                fail(e);
+            }
         }
 
         private void request() {
@@ -160,13 +169,13 @@ final class BulkClient implements AutoCloseable {
             client.performRequestAsync(request, new ResponseListener() {
                 @Override
                 public void onSuccess(Response response) {
-                    answered(read(response));
+                    orFail(() -> answered(read(response)));
                 }
 
                 @Override
                 public void onFailure(Exception e) {
                     if (e instanceof ResponseException refused) {
-                        reply.complete(read(refused.getResponse()));
+                        orFail(() -> reply.complete(read(refused.getResponse())));
                     } else {
                         fail(e);
                     }
@@ -183,13 +192,9 @@ final class BulkClient implements AutoCloseable {
             }
         }
 
-        private BulkReply read(Response response) {
-            try {
-                byte[] body = response.getEntity() == null ? new byte[0] : EntityUtils.toByteArray(response.getEntity());
-                return BulkReply.of(response.getStatusLine().getStatusCode(), body, bulk.count(), asked);
-            } catch (IOException | RuntimeException e) {
-                return BulkReply.noAnswer(e);
-            }
+        private BulkReply read(Response response) throws IOException {
+            byte[] body = response.getEntity() == null ? new byte[0] : EntityUtils.toByteArray(response.getEntity());
+            return BulkReply.of(response.getStatusLine().getStatusCode(), body, bulk.count(), asked);
         }
     }
 
@@ -199,21 +204,16 @@ final class BulkClient implements AutoCloseable {
      */
     private void confirm(Bulk bulk, BulkReply answered, CompletableFuture<BulkReply> reply) {
         Map<String, CompletableFuture<Index>> indices = new HashMap<>();
-        try {
-            for (int i = 0; i < answered.items().size(); i++) {
-                if (answered.items().get(i).dependsOnTheIndex()) {
-                    indices.computeIfAbsent(indexName(bulk, i), this::find);
-                }
+        for (int i = 0; i < answered.items().size(); i++) {
+            if (answered.items().get(i).dependsOnTheIndex()) {
+                indices.computeIfAbsent(indexName(bulk, i), this::find);
             }
-        } catch (RuntimeException e) {
-            reply.complete(BulkReply.noAnswer(e));
-            return;
         }
         if (indices.isEmpty()) {
             reply.complete(answered);
             return;
         }
-        CompletableFuture.allOf(indices.values().toArray(CompletableFuture[]::new)).whenComplete((done, e) -> {
+        CompletableFuture.allOf(indices.values().toArray(CompletableFuture[]::new)).thenApply(done -> {
             List<BulkReply.Item> items = new ArrayList<>(answered.items());
             for (int i = 0; i < items.size(); i++) {
                 BulkReply.Item item = items.get(i);
@@ -224,8 +224,8 @@ final class BulkClient implements AutoCloseable {
                     }
                 }
             }
-            reply.complete(new BulkReply(answered.whole(), answered.explanation(), items));
-        });
+            return new BulkReply(answered.whole(), answered.explanation(), items);
+        }).exceptionally(BulkReply::noAnswer).thenAccept(reply::complete);
     }
 
     private CompletableFuture<Index> find(String name) {

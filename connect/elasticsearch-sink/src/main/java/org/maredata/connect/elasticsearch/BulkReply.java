@@ -10,7 +10,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
-import org.apache.http.conn.ConnectTimeoutException;
 
 /**
  * What came back for a bulk.
@@ -58,8 +57,7 @@ record BulkReply(Answer whole, String explanation, List<Item> items) {
     private static final int LONGEST_EXPLANATION = 2000;
 
     static BulkReply noAnswer(Throwable problem) {
-        Answer answer = problem instanceof SocketTimeoutException && !(problem instanceof ConnectTimeoutException)
-                ? Answer.TOO_SLOW : Answer.NO_ANSWER;
+        Answer answer = problem instanceof SocketTimeoutException ? Answer.TOO_SLOW : Answer.NO_ANSWER;
         return new BulkReply(answer, problem.toString(), List.of());
     }
 

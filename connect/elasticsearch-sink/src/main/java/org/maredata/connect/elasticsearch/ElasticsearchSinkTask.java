@@ -29,7 +29,7 @@ public final class ElasticsearchSinkTask extends SinkTask {
     /** How soon put() is to be called again while there is something to do. */
     private static final long STEP_MS = 20;
 
-    private final Complaints complaints = new Complaints(LOG::warn, System::nanoTime);
+    private final Complaints complaints;
     private final OffsetTracker tracker = new OffsetTracker();
     private DeadLetters deadLetters;
     private DocumentWriter writer;
@@ -40,6 +40,15 @@ public final class ElasticsearchSinkTask extends SinkTask {
     private long maxBufferedBytes;
     private boolean paused;
     private ConnectException failure;
+
+    /** What a worker makes. */
+    public ElasticsearchSinkTask() {
+        this(new Complaints(LOG::warn, System::nanoTime));
+    }
+
+    ElasticsearchSinkTask(Complaints complaints) {
+        this.complaints = complaints;
+    }
 
     @Override
     public void start(Map<String, String> properties) {

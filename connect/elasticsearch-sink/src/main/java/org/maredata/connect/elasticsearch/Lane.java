@@ -37,10 +37,6 @@ final class Lane {
         this.limit = maxDocuments;
     }
 
-    RetryPolicy retry() {
-        return retry;
-    }
-
     /** The bulk that the next document, of that size in bytes, is to be written to. */
     Bulk open(int bytes) {
         if (!open.isEmpty() && (open.count() >= maxDocuments || open.bytes() + bytes > maxBytes)) {

@@ -124,6 +124,13 @@ class DocumentWriterTest {
         assertEquals(0, bulk.body().length());
     }
 
+    @ParameterizedTest
+    @ValueSource(strings = {"[]", "[{\"a\":[]}]", "12", "\"{}\"", "true", "null"})
+    void anArrayOrScalarIsNoDocument(String value) {
+        DataException e = assertThrows(DataException.class, () -> lines(value, "document.id", "x"));
+        assertEquals("malformed: the record must be one JSON object", e.getMessage());
+    }
+
     @Test
     void aRecordWithoutAValueDeletesIfThatIsWished() {
         assertEquals("{\"delete\":{\"_index\":\"r\",\"_id\":\"key\"}}\n", lines(null, "document.id", "{key}", "null.value", "delete"));

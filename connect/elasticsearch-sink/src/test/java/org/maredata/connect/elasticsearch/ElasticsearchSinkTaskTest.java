@@ -18,6 +18,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
@@ -74,6 +75,8 @@ class ElasticsearchSinkTaskTest extends TaskTestBase {
     @ParameterizedTest
     @CsvSource(delimiter = '|', value = {
         "429 | {\"error\":{\"type\":\"es_rejected_execution_exception\",\"reason\":\"full\"},\"status\":429}",
+        "429 | {\"error\":{\"type\":\"cluster_block_exception\",\"reason\":\"blocked by: [TOO_MANY_REQUESTS/12/disk usage]\"}}",
+        "403 | {\"error\":{\"type\":\"cluster_block_exception\",\"reason\":\"blocked by: [FORBIDDEN/6/cluster read-only (api)]\"}}",
         "500 |''", "502 | <html>Bad Gateway</html>", "503 | {\"error\":{\"type\":\"master_not_discovered_exception\"}}",
         "504 |''", "401 | {\"error\":{\"type\":\"security_exception\",\"reason\":\"who are you\"}}", "403 |''", "404 |''", "405 |''",
         "400 | <html>", "302 |''", "200 | <html>", "200 | {\"errors\":false,\"items\":[]}", "200 |''"})
@@ -149,6 +152,7 @@ class ElasticsearchSinkTaskTest extends TaskTestBase {
         "400 | index_closed_exception | closed",
         "400 | validation_exception | Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] maximum normal shards open;",
         "400 | illegal_argument_exception | no write index is defined for alias [r]",
+        "400 | illegal_argument_exception | only write ops with an op_type of create are allowed in data streams",
         "404 | index_not_found_exception | no such index [r] and [action.auto_create_index] is [false]"})
     void aDocumentThatCanBeTakenLaterIsSentAgainAlone(int status, String type, String reason) {
         var reply = elasticsearch.items(doc -> doc.id().equals("b") ? error(status, type, reason) : null);
@@ -220,14 +224,23 @@ class ElasticsearchSinkTaskTest extends TaskTestBase {
     }
 
     @ParameterizedTest
-    @ValueSource(strings = {"mapper_parsing_exception", "strict_dynamic_mapping_exception", "illegal_argument_exception",
-        "validation_exception", "invalid_index_name_exception"})
-    void otherRefusalsAreDeadLettersToo(String type) {
-        elasticsearch.answersAlways(elasticsearch.items(doc -> error(400, type, "it is so")));
+    @CsvSource({"400, mapper_parsing_exception", "400, strict_dynamic_mapping_exception", "400, illegal_argument_exception",
+        "400, validation_exception", "400, invalid_index_name_exception", "413, too_large_exception"})
+    void otherRefusalsAreDeadLettersToo(int status, String type) {
+        elasticsearch.answersAlways(elasticsearch.items(doc -> error(status, type, "it is so")));
         start();
         worker.put(reading(0, "a"));
         worker.until(() -> worker.committable(0) == 1);
         assertEquals(List.of("0 " + type + ": it is so"), worker.deadLetters);
+    }
+
+    @Test
+    void aReasonOfManyPagesIsCut() {
+        elasticsearch.answersAlways(elasticsearch.items(doc -> error(400, "document_parsing_exception", "x".repeat(10_000))));
+        start();
+        worker.put(reading(0, "a"));
+        worker.until(() -> worker.committable(0) == 1);
+        assertTrue(worker.deadLetters.get(0).matches("0 document_parsing_exception: x{1000,2000}…"), worker.deadLetters.get(0));
     }
 
     @Test
@@ -239,6 +252,7 @@ class ElasticsearchSinkTaskTest extends TaskTestBase {
         assertTrue(e.getMessage().contains("errors.deadletterqueue.topic.name") && e.getMessage().contains("readings-0"));
         assertEquals(0, worker.committable(0));
         assertThrows(ConnectException.class, () -> worker.put(reading(1, "b")));
+        assertEquals(0L, TaskHarness.metric("BulksInFlight"), "a task that has failed sends nothing more");
     }
 
     @Test
@@ -417,6 +431,8 @@ class ElasticsearchSinkTaskTest extends TaskTestBase {
             worker.put(record(0, i, json("k" + i, i).replace("}", ",\"x\":\"" + "y".repeat(500) + "\"}")));
         }
         assertFalse(worker.context.paused.isEmpty());
+        worker.put();
+        assertFalse(worker.context.paused.isEmpty(), "nothing has gone yet");
         elasticsearch.start();
         worker.until(() -> worker.context.paused.isEmpty());
         elasticsearch.requests.forEach(docs -> assertTrue(docs.size() == 1));
@@ -433,6 +449,45 @@ class ElasticsearchSinkTaskTest extends TaskTestBase {
         assertTimeout(Duration.ofSeconds(1), () -> worker.committable(0));
         assertTimeout(Duration.ofSeconds(2), () -> worker.close(0, 1));
         assertTimeout(Duration.ofSeconds(2), () -> worker.task.stop());
+    }
+
+    @Test
+    void theWorkerIsToComeBackSoonWhateverIsToBeDone() {
+        CountDownLatch answer = new CountDownLatch(1);
+        elasticsearch.answers(elasticsearch.after(answer, elasticsearch.items(doc -> null)));
+        start("linger.ms", "300");
+        worker.put(reading(0, "a"));
+        assertTrue(worker.context.timeout <= 300, "the bulk is to go");
+        worker.until(() -> elasticsearch.requests.size() == 1);
+        assertTrue(worker.context.timeout <= 100, "the answer is awaited");
+        answer.countDown();
+        worker.until(() -> worker.committable(0) == 1);
+        worker.confirmAtOnce = false;
+        worker.context.timeout = Long.MAX_VALUE;
+        worker.put(record(0, 1, null));
+        assertTrue(worker.context.timeout <= 100, "the dead letter is to be confirmed");
+    }
+
+    /** A bulk that is still under way could arrive after the next owner's. */
+    @Test
+    void closingWaitsALittleForTheLastAnswers() throws InterruptedException {
+        CountDownLatch answer = new CountDownLatch(1);
+        elasticsearch.answers(elasticsearch.after(answer, elasticsearch.items(doc -> null)));
+        start();
+        worker.put(reading(0, "a"));
+        worker.until(() -> elasticsearch.requests.size() == 1);
+        AtomicInteger stored = new AtomicInteger();
+        Thread closing = new Thread(() -> {
+            worker.close(0);
+            stored.set(elasticsearch.stored.size());
+        });
+        closing.start();
+        while (closing.isAlive() && closing.getState() != Thread.State.TIMED_WAITING) {
+            Thread.onSpinWait();
+        }
+        answer.countDown();
+        closing.join();
+        assertEquals(1, stored.get());
     }
 
     @Test

@@ -31,15 +31,17 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** Several bulks under way at once. */
 class LanesTest extends TaskTestBase {
-    @Test
-    void severalBulksAreUnderWayAtOnceAndNoMoreThanAllowed() {
+    /** The HTTP client by itself would make ten connections at most. */
+    @ParameterizedTest
+    @ValueSource(ints = {3, 12})
+    void severalBulksAreUnderWayAtOnceAndNoMoreThanAllowed(int flight) {
         CountDownLatch answer = new CountDownLatch(1);
         elasticsearch.answersAlways(elasticsearch.after(answer, elasticsearch.items(doc -> null)));
-        start("flight", "3", "batch.documents", "5");
+        start("flight", String.valueOf(flight), "batch.documents", "5");
         worker.put(readings(0, 100));
-        worker.until(() -> elasticsearch.requests.size() == 3);
+        worker.until(() -> elasticsearch.requests.size() == flight);
         worker.put();
-        assertEquals(3, elasticsearch.requests.size());
+        assertEquals(flight, elasticsearch.requests.size());
         assertEquals(0, worker.committable(0));
         answer.countDown();
         worker.until(() -> worker.committable(0) == 100);

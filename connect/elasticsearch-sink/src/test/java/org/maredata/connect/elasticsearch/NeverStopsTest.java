@@ -1,12 +1,15 @@
 package org.maredata.connect.elasticsearch;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.maredata.connect.elasticsearch.FakeElasticsearch.error;
 import static org.maredata.connect.elasticsearch.TaskHarness.reading;
+import static org.maredata.connect.elasticsearch.TaskHarness.record;
 
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import org.apache.kafka.common.record.TimestampType;
 import org.apache.kafka.connect.sink.SinkRecord;
 import org.junit.jupiter.api.Test;
@@ -61,7 +64,7 @@ class NeverStopsTest extends TaskTestBase {
     }
 
     @ParameterizedTest
-    @CsvSource({"200", "403", "401"})
+    @CsvSource({"200", "400", "401", "403"})
     void withItsIndexThereTheDocumentIsToBlame(int answer) {
         elasticsearch.answerToQuestions = answer;
         elasticsearch.answersAlways(elasticsearch.items(doc -> error(400, "illegal_argument_exception", "immense term")));
@@ -69,6 +72,19 @@ class NeverStopsTest extends TaskTestBase {
         worker.put(reading(0, "a"));
         worker.until(() -> worker.committable(0) == 1);
         assertEquals(List.of("0 illegal_argument_exception: immense term"), worker.deadLetters);
+    }
+
+    /** The index of such a name can never be created: asking for it would bring the document back for ever. */
+    @ParameterizedTest
+    @ValueSource(strings = {"document_parsing_exception", "strict_dynamic_mapping_exception", "invalid_index_name_exception"})
+    void whatIsSurelyTheDocumentsFaultNeedsNoAsking(String type) {
+        elasticsearch.answerToQuestions = 404;
+        elasticsearch.answersAlways(elasticsearch.items(doc -> error(400, type, "x")));
+        start();
+        worker.put(reading(0, "a"));
+        worker.until(() -> worker.committable(0) == 1);
+        assertEquals(List.of("0 " + type + ": x"), worker.deadLetters);
+        assertEquals(List.of(), elasticsearch.questions);
     }
 
     @Test
@@ -111,6 +127,25 @@ class NeverStopsTest extends TaskTestBase {
     }
 
     @Test
+    void whateverHappensItIsOneLineAMinute() {
+        elasticsearch.answersAlways(elasticsearch.whole(503, ""));
+        start();
+        worker.put(record(0, 0, null), reading(1, "a"));
+        worker.until(() -> TaskHarness.metric("DocumentsRetried") >= 5);
+        assertEquals(1, worker.log.size(), worker.log.toString());
+        assertTrue(worker.log.get(0).startsWith("A record can't be stored and goes to the dead letters: offset 0 of readings-0: "
+                + "null_value"), worker.log.get(0));
+        elasticsearch.answersAlways(elasticsearch.items(doc -> null));
+        worker.until(() -> worker.committable(0) == 2);
+        worker.logClock.addAndGet(TimeUnit.MINUTES.toNanos(1));
+        worker.put();
+        worker.put();
+        assertEquals(2, worker.log.size(), worker.log.toString());
+        assertTrue(worker.log.get(1).matches("Elasticsearch didn't take 1 documents, they will be sent again: UNAVAILABLE, "
+                + "HTTP status 503 \\(the last of these since the line before: [0-9]+ UNAVAILABLE\\)"), worker.log.get(1));
+    }
+
+    @Test
     void itSaysHowItIs() {
         CountDownLatch answer = new CountDownLatch(1);
         elasticsearch.answers(elasticsearch.items(doc -> doc.id().equals("bad") ? error(400, "document_parsing_exception", "x")
@@ -135,5 +170,7 @@ class NeverStopsTest extends TaskTestBase {
         assertEquals(2L, TaskHarness.metric("DocumentsStored"));
         assertEquals(0L, TaskHarness.metric("BulksInFlight"));
         assertEquals(0L, TaskHarness.metric("OldestUnacknowledgedLag"));
+        worker.task.stop();
+        assertThrows(AssertionError.class, () -> TaskHarness.metric("DocumentsStored"), "it is gone with the task");
     }
 }

@@ -16,6 +16,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.BooleanSupplier;
 import javax.management.JMException;
@@ -31,7 +32,10 @@ import org.apache.kafka.connect.sink.SinkTaskContext;
 final class TaskHarness implements AutoCloseable {
     static final String TOPIC = "readings";
 
-    final ElasticsearchSinkTask task = new ElasticsearchSinkTask();
+    /** What the task wrote to its log, and the clock by which it does so once a minute. */
+    final List<String> log = new ArrayList<>();
+    final AtomicLong logClock = new AtomicLong();
+    final ElasticsearchSinkTask task = new ElasticsearchSinkTask(new Complaints(log::add, logClock::get));
     final Context context = new Context();
     final List<String> deadLetters = new ArrayList<>();
     final List<CompletableFuture<Void>> confirmations = new ArrayList<>();

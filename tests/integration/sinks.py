@@ -300,7 +300,13 @@ class Sink:
             self.assert_never_failed()
             return self.lag() == 0
 
-        await_true(ended, 120, f"no lag of {self.name}")
+        try:
+            await_true(ended, 120, f"no lag of {self.name}")
+        except AssertionError:
+            committed = self.committed()
+            places = {number: f"{committed[number]} of {len(records)}" for number, records in self.records.items()}
+            print(f"{self.name}: committed {places}, stored {self.stored()}, under way {self.under_way()} bytes")
+            raise
 
     # --- what came of it ---------------------------------------------------------------------------------------
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from types import TracebackType
 
-from stack import now
+from maredata.timestamps import format_timestamp
 
 SENSOR = 4242
 
@@ -30,7 +31,7 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(0.1):
-            timestamp = now()
+            timestamp = format_timestamp(time.time_ns() // 1000)
             line = json.dumps({"sensor_id": SENSOR, "timestamp": timestamp, "temperature": 12.5}) + "\n"
             try:
                 with socket.create_connection(("127.0.0.1", 20001), timeout=10) as connection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,10 +99,3 @@ class Stack:
         [(rows,)] = self.rows(f"SELECT COUNT(*) FROM readings WHERE sensor_id = {sensor}")
         documents = self.search("readings-*/_count", {"query": {"term": {"sensor_id": sensor}}})["count"]
         return rows, documents
-
-
-def now() -> str:
-    """The present moment as a canonical timestamp; no two calls give the same."""
-    time.sleep(0.000_01)
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds)) + f".{nanoseconds // 1000:06d}"

@@ -23,6 +23,8 @@ from maredata.stores import connect_elasticsearch
 
 # While a run lasts. A delete is remembered for so long that a document read before it can't come back after it.
 _WHILE_RUNNING = {"index.gc_deletes": "1h"}
+_BAD_MAPPING = "mapper_parsing_exception"
+_OTHER_TYPE = " Give the column another `type` under [columns], or leave it out."
 
 
 def prepare(layout: Layout, settings: Settings) -> str:
@@ -47,9 +49,10 @@ def prepare(layout: Layout, settings: Settings) -> str:
             else:
                 elasticsearch.indices.put_mapping(index=index, **mapping(layout))
         except BadRequestError as error:
+            kinds, reasons = zip(*_causes(error), strict=True)
             raise JobError(
-                f"Index {index} can't be made as job {layout.job.name} wants it: {_reason(error)}. Give the column"
-                " another `type` under [columns], or leave it out."
+                f"Index {index} can't be made as job {layout.job.name} wants it: {reasons[-1]}."
+                f"{_OTHER_TYPE if _BAD_MAPPING in kinds else ''}"
             ) from None
         found = elasticsearch.indices.get_settings(index=index, name="index.uuid", flat_settings=True)
         return str(next(iter(found.values()))["settings"]["index.uuid"])
@@ -113,12 +116,14 @@ def _refuse_other_types(layout: Layout, there: dict[str, Any] | None) -> None:
             )
 
 
-def _reason(error: ApiError) -> str:
-    """The innermost one: the outer ones say that the template is no good."""
+def _causes(error: ApiError) -> list[tuple[str, str]]:
+    """Type and reason of each, the innermost last: the outer ones only say that the template is no good."""
     found = error.body.get("error", {}) if isinstance(error.body, dict) else {}
-    while found.get("caused_by"):
-        found = found["caused_by"]
-    return str(found.get("reason", error)).rstrip(".")
+    causes = []
+    while found or not causes:
+        causes.append((str(found.get("type", "")), str(found.get("reason", error)).rstrip(".")))
+        found = found.get("caused_by") or {}
+    return causes
 
 
 def _write_template(elasticsearch: Elasticsearch, name: str, body: dict[str, Any]) -> None:

@@ -63,10 +63,17 @@ public final class ElasticsearchSinkTask extends SinkTask {
                 properties.getOrDefault(ElasticsearchSinkConnector.TASK_NUMBER, "0"));
     }
 
+    /**
+     * Called once a rebalance is over. While it goes on, put() is called with no partition assigned: a task that was
+     * full is empty then and has nothing to resume, but Connect remembers what it had paused and pauses it again.
+     */
     @Override
     public void open(Collection<TopicPartition> partitions) {
+        TopicPartition[] opened = partitions.toArray(TopicPartition[]::new);
         if (paused) {
-            context.pause(partitions.toArray(TopicPartition[]::new));
+            context.pause(opened);
+        } else {
+            context.resume(opened);
         }
     }
 

@@ -16,6 +16,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -421,6 +422,19 @@ class ElasticsearchSinkTaskTest extends TaskTestBase {
         elasticsearch.start();
         worker.until(() -> worker.context.paused.isEmpty());
         worker.until(() -> worker.committable(0) == 12);
+    }
+
+    @Test
+    void aFullTaskReadsOnAfterARebalance() {
+        elasticsearch.stop();
+        start("max.buffered.records", "1");
+        worker.put(reading(0, "a"), reading(1, "b"));
+        assertEquals(worker.context.assignment, worker.context.paused);
+        worker.close(0, 1);
+        worker.put();
+        worker.open(0);
+        worker.put();
+        assertEquals(Set.of(), worker.context.paused);
     }
 
     @Test

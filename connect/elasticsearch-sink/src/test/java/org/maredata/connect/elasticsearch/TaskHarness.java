@@ -104,6 +104,8 @@ final class TaskHarness implements AutoCloseable {
     void open(int... partitions) {
         List<TopicPartition> opened = Arrays.stream(partitions).mapToObj(p -> new TopicPartition(TOPIC, p)).toList();
         context.assignment.addAll(opened);
+        // As Connect does: what was paused before a rebalance, and comes back, is paused.
+        context.paused.retainAll(context.assignment);
         task.open(opened);
     }
 

@@ -119,7 +119,7 @@ def _refuse_other_types(layout: Layout, there: dict[str, Any] | None) -> None:
 def _causes(error: ApiError) -> list[tuple[str, str]]:
     """Type and reason of each, the innermost last: the outer ones only say that the template is no good."""
     found = error.body.get("error", {}) if isinstance(error.body, dict) else {}
-    causes = []
+    causes: list[tuple[str, str]] = []
     while found or not causes:
         causes.append((str(found.get("type", "")), str(found.get("reason", error)).rstrip(".")))
         found = found.get("caused_by") or {}

@@ -28,8 +28,17 @@ class Stack:
         return output
 
     def try_compose(self, *arguments: str) -> tuple[int, str]:
+        return self._run("docker", "compose", *arguments)
+
+    def shell(self, commands: str) -> None:
+        """Types them in the checkout's folder; AssertionError with what was said if one fails."""
+        status, output = self._run("bash", "-c", commands)
+        assert status == 0, f"{status}\n{output[-6000:]}"
+
+    def _run(self, *command: str) -> tuple[int, str]:
+        """Its exit status and output."""
         done = subprocess.run(
-            ["docker", "compose", *arguments],
+            command,
             cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             check=False,
         )  # fmt: skip
@@ -74,12 +83,16 @@ class Stack:
     def rows(self, query: str, user: str = "mare", password: str | None = None) -> list[Any]:
         """What MariaDB answers on the published port."""
         connection = mysql.connector.connect(
-            host="127.0.0.1", user=user, password=password or self.env["MARE_MARIADB__PASSWORD"], database="observatory"
+            host="127.0.0.1",
+            user=user,
+            password=password or self.env["MARE_MARIADB__PASSWORD"],
+            database="observatory",
+            autocommit=True,
         )
         try:
             cursor = connection.cursor()
             cursor.execute(query)
-            return list(cursor.fetchall())
+            return list(cursor.fetchall()) if cursor.description else []
         finally:
             connection.close()
 

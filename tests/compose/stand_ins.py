@@ -9,6 +9,8 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import yaml
@@ -20,7 +22,8 @@ HERE = Path(__file__).resolve().parent
 BASE = "debian:bookworm-slim"
 SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
-# In the order in which they are built: later ones are made from earlier ones.
+# Mostly they wait for packages.
+AT_ONCE = 4
 INTERNAL = ("base", "java", "python", "browser")
 STANDS_IN_FOR = {
     "python": "python",
@@ -64,7 +67,8 @@ def build(work: Path, say: Callable[[str], None]) -> None:
     artifacts.fetch(settings, machine.find_java(settings), say)
     _import_base(work)
     contexts = {"engines": settings.engines, "tests": CHECKOUT / "tests", "certificates": _certificates(work)}
-    for name in dict.fromkeys((*INTERNAL, *STANDS_IN_FOR)):
+
+    def build_one(name: str) -> None:
         began = time.monotonic()
         logged(
             work / f"build-{name}.log",
@@ -73,6 +77,28 @@ def build(work: Path, say: Callable[[str], None]) -> None:
             str(HERE / "images" / name),
         )
         say(f"{tags.get(name, name)} in {time.monotonic() - began:.0f} s")
+
+    in_order(build_one, made_from())
+
+
+def made_from() -> dict[str, set[str]]:
+    """By image: those of ours that it is made from."""
+    names = dict.fromkeys((*INTERNAL, *STANDS_IN_FOR))
+    recipes = {name: (HERE / "images" / name / "Dockerfile").read_text("utf-8") for name in names}
+    return {name: set(re.findall(r"^FROM mare-tests/(\S+)", recipe, re.MULTILINE)) for name, recipe in recipes.items()}
+
+
+def in_order(build_one: Callable[[str], None], needs: dict[str, set[str]]) -> None:
+    """Builds each once what it needs is there, a few at a time. Raises what the first that fails raises."""
+    order = TopologicalSorter(needs)
+    order.prepare()
+    under_way: dict[Future[None], str] = {}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while order.is_active():
+            under_way |= {pool.submit(build_one, name): name for name in order.get_ready()}
+            for done in wait(under_way, return_when=FIRST_COMPLETED).done:
+                done.result()
+                order.done(under_way.pop(done))
 
 
 def options(name: str, tags: dict[str, str]) -> list[str]:

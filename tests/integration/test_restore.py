@@ -15,6 +15,7 @@ from typing import Any
 
 from conftest import Instance
 from elasticsearch.helpers import bulk
+from operations_page import script
 from waiting import await_true
 
 from maredata.lag import connector_lag
@@ -25,20 +26,9 @@ from maredata.status import counts_of_stores
 from maredata.stores import connect_elasticsearch, connect_mariadb
 from maredata.views import LATEST
 
-PAGE = CHECKOUT / "docs" / "operations.md"
 DAY = "2026-11-23"  # what the page restores
 HISTORY = 300  # readings that no topic has
 NEW_FIELD = '\n[fields.salinity]\ntype = "number"\n'
-
-
-def section(title: str) -> str:
-    """A section's commands for local mode, in the page's order; the empty title is what comes before the first one."""
-    text = re.split(r"^## ", PAGE.read_text("utf-8"), flags=re.MULTILINE)
-    found = text[0] if not title else next(part for part in text if part.startswith(f"{title}\n"))
-    blocks = re.findall(r"^```sh(?: (\w+))?\n(.*?)^```$", found, re.MULTILINE | re.DOTALL)
-    commands = [block for where, block in blocks if where != "containers"]
-    assert commands, f"docs/operations.md has no commands in {title!r}"
-    return "\n".join(commands)
 
 
 @dataclass
@@ -48,10 +38,9 @@ class Operator:
     instance: Instance
 
     def follow(self, title: str) -> str:
-        """Types a section in a shell that has typed the page's beginning, and ends at the first command that fails."""
-        script = self.here(f"set -euo pipefail\n{section('')}\n{section(title)}")
+        """Types a section's commands."""
         result = subprocess.run(
-            ["bash", "-c", script],
+            ["bash", "-c", self.here(script(title, "local"))],
             env=self.instance.environment,
             cwd=CHECKOUT,
             capture_output=True,
@@ -62,7 +51,7 @@ class Operator:
         assert result.returncode == 0, f"{title}: {result.stdout}{result.stderr}"
         return result.stdout
 
-    def here(self, script: str) -> str:
+    def here(self, commands: str) -> str:
         """The page's commands for this instance."""
         settings = self.instance.settings
         others = {
@@ -74,7 +63,7 @@ class Operator:
             "--port 3306": f"--port {settings.mariadb.port}",
             "$(date +%F)": DAY,
         }
-        return re.sub("|".join(map(re.escape, others)), lambda found: others[found[0]], script)
+        return re.sub("|".join(map(re.escape, others)), lambda found: others[found[0]], commands)
 
 
 def stored(instance: Instance) -> tuple[int, int]:

@@ -22,6 +22,28 @@ def test_every_image_of_the_tests_has_its_folder_and_its_row_in_the_readme() -> 
     assert all(f"| `{official}" in readme for official in stand_ins.STANDS_IN_FOR.values())
 
 
+def test_every_image_is_built_once_behind_those_that_it_is_made_from() -> None:
+    needs = stand_ins.made_from()
+    assert (needs["base"], needs["kafka"], needs["jupyter"]) == (set(), {"java"}, {"python"})
+    ended: list[str] = []
+
+    def build(name: str) -> None:
+        assert needs[name] <= set(ended), name
+        ended.append(name)
+
+    stand_ins.in_order(build, needs)
+    assert sorted(ended) == sorted(needs)
+
+
+def test_a_build_that_fails_ends_the_rest() -> None:
+    def build(name: str) -> None:
+        assert name != "kafka", "made from what failed"
+        raise LookupError(name)
+
+    with pytest.raises(LookupError, match="java"):
+        stand_ins.in_order(build, {"kafka": {"java"}, "java": set()})
+
+
 def test_a_stand_in_says_which_image_it_stands_for() -> None:
     tags = dict.fromkeys(stand_ins.STANDS_IN_FOR, "official:1")
     assert "--label=stand-in-for=official:1" in stand_ins.options("kafka", tags)

@@ -16,6 +16,7 @@ import org.apache.kafka.common.config.ConfigDef.ValidString;
 import org.apache.kafka.common.config.ConfigDef.Width;
 import org.apache.kafka.common.config.ConfigException;
 import org.elasticsearch.client.RestClient;
+import org.maredata.connect.RetryPolicy;
 
 /** The connector's configuration, its documentation, and what is made of it. */
 public final class ElasticsearchSinkConfig extends AbstractConfig {

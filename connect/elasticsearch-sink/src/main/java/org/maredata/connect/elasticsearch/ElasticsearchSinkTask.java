@@ -9,6 +9,7 @@ import org.apache.kafka.connect.errors.ConnectException;
 import org.apache.kafka.connect.errors.DataException;
 import org.apache.kafka.connect.sink.SinkRecord;
 import org.apache.kafka.connect.sink.SinkTask;
+import org.maredata.connect.Complaints;
 import org.maredata.connect.Version;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;

@@ -4,6 +4,7 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.LongSupplier;
+import org.maredata.connect.RetryPolicy;
 
 /**
  * The documents of some ids, in order, with at most one bulk of them under way. All documents with one id are in

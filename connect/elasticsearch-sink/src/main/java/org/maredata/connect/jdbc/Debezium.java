@@ -1,5 +1,10 @@
 package org.maredata.connect.jdbc;
 
+import java.sql.Driver;
+import java.sql.SQLException;
+import java.util.Map;
+import java.util.Properties;
+import java.util.ServiceLoader;
 import java.util.function.Supplier;
 import org.apache.kafka.connect.connector.Task;
 import org.apache.kafka.connect.errors.ConnectException;
@@ -23,6 +28,21 @@ final class Debezium {
     static SinkTask task() {
         Class<? extends Task> type = connector().taskClass();
         return create(type.getName(), SinkTask.class, type.getClassLoader());
+    }
+
+    /** Opens a connection with the driver that Debezium brings, and closes it again. */
+    static void logIn(Map<String, String> properties) throws SQLException {
+        String url = properties.get("connection.url");
+        Properties account = new Properties();
+        account.setProperty("user", properties.getOrDefault("connection.username", ""));
+        account.setProperty("password", properties.getOrDefault("connection.password", ""));
+        for (Driver driver : ServiceLoader.load(Driver.class, connector().taskClass().getClassLoader())) {
+            if (driver.acceptsURL(url)) {
+                driver.connect(url, account).close();
+                return;
+            }
+        }
+        throw new ConnectException("Debezium's JDBC sink has no driver for this connection.url");
     }
 
     /** Calls {@code action} the way Connect would call the owner of {@code plugin}. */

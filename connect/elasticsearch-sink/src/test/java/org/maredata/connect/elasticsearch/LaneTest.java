@@ -11,6 +11,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
+import org.maredata.connect.RetryPolicy;
 
 /** A lane by itself, with a clock of its own; {@link LanesTest} has those of a task. */
 class LaneTest {

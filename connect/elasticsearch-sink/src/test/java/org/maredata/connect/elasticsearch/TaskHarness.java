@@ -27,6 +27,7 @@ import org.apache.kafka.common.metrics.PluginMetrics;
 import org.apache.kafka.connect.sink.ErrantRecordReporter;
 import org.apache.kafka.connect.sink.SinkRecord;
 import org.apache.kafka.connect.sink.SinkTaskContext;
+import org.maredata.connect.Complaints;
 
 /** A task with a worker that a test plays. */
 final class TaskHarness implements AutoCloseable {

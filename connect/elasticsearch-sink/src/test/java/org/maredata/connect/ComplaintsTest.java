@@ -1,4 +1,4 @@
-package org.maredata.connect.elasticsearch;
+package org.maredata.connect;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 

@@ -1,13 +1,13 @@
-package org.maredata.connect.elasticsearch;
+package org.maredata.connect;
 
 import java.util.function.DoubleSupplier;
 import java.util.function.LongSupplier;
 
 /**
- * When the next bulk may go out: at once while all is well, after waits of chance below a growing limit while it isn't
+ * When the next attempt may be made: at once while all is well, after waits of chance below a growing limit while it isn't
  * ("full jitter", which brings many tasks back most evenly).
  */
-final class RetryPolicy {
+public final class RetryPolicy {
     private final long firstMs;
     private final long maxMs;
     private final LongSupplier nanoTime;
@@ -19,7 +19,7 @@ final class RetryPolicy {
      * @param nanoTime a clock like System.nanoTime
      * @param random gives numbers from 0 to 1, so that many tasks don't come back in step
      */
-    RetryPolicy(long firstMs, long maxMs, LongSupplier nanoTime, DoubleSupplier random) {
+    public RetryPolicy(long firstMs, long maxMs, LongSupplier nanoTime, DoubleSupplier random) {
         this.firstMs = firstMs;
         this.maxMs = maxMs;
         this.nanoTime = nanoTime;
@@ -27,7 +27,7 @@ final class RetryPolicy {
         this.due = nanoTime.getAsLong();
     }
 
-    void succeeded() {
+    public void succeeded() {
         failures = 0;
         due = nanoTime.getAsLong();
     }
@@ -38,18 +38,18 @@ final class RetryPolicy {
      * @param progress true if some documents of the bulk were settled: then the wait doesn't grow, so that one
      *     index in trouble doesn't hold up the others for long
      */
-    void failed(boolean progress) {
+    public void failed(boolean progress) {
         failures = progress ? 1 : failures + 1;
         double wait = Math.min((double) maxMs, firstMs * Math.pow(2, failures - 1));
         due = nanoTime.getAsLong() + (long) (wait * random.getAsDouble() * 1_000_000);
     }
 
-    boolean isDue() {
+    public boolean isDue() {
         return nanoTime.getAsLong() - due >= 0;
     }
 
     /** How long it is until then, in whole milliseconds, rounded up; 0 if it is due. */
-    long waitMs() {
+    public long waitMs() {
         return Math.max(0, (due - nanoTime.getAsLong() + 999_999) / 1_000_000);
     }
 }

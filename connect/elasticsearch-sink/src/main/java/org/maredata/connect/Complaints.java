@@ -1,4 +1,4 @@
-package org.maredata.connect.elasticsearch;
+package org.maredata.connect;
 
 import java.util.Map;
 import java.util.TreeMap;
@@ -7,7 +7,7 @@ import java.util.function.LongSupplier;
 import java.util.stream.Collectors;
 
 /** Makes one line in the log a minute of any number of warnings: the last one, and how many of each kind there were. */
-final class Complaints {
+public final class Complaints {
     private static final long MINUTE = 60_000_000_000L;
 
     private final Consumer<String> log;
@@ -18,19 +18,19 @@ final class Complaints {
     private long lastLogged;
 
     /** @param nanoTime a clock like System.nanoTime */
-    Complaints(Consumer<String> log, LongSupplier nanoTime) {
+    public Complaints(Consumer<String> log, LongSupplier nanoTime) {
         this.log = log;
         this.nanoTime = nanoTime;
     }
 
-    void warn(String kind, String message) {
+    public void warn(String kind, String message) {
         latest = message;
         silenced.merge(kind, 1, Integer::sum);
         flush();
     }
 
     /** To be called now and then: logs what was held back, once its minute is over. */
-    void flush() {
+    public void flush() {
         if (latest == null || anyLogged && nanoTime.getAsLong() - lastLogged < MINUTE) {
             return;
         }

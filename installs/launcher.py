@@ -18,9 +18,9 @@ from maredata.errors import EngineAlreadyRunning, MareError
 from maredata.settings import Settings
 
 ENGINES = ("elasticsearch", "mariadb", "kafka", "connect")
-NAMES = (*ENGINES, "gateway", "tend", *BUOYS)
+NAMES = (*ENGINES, "gateway", "tend", "dashboard", *BUOYS)
 # Senders first, then whoever would revive the others; Kafka last, since everything hangs on it.
-_STOP_ORDER = (*BUOYS, "tend", "gateway", "connect", "elasticsearch", "mariadb", "kafka")
+_STOP_ORDER = (*BUOYS, "tend", "dashboard", "gateway", "connect", "elasticsearch", "mariadb", "kafka")
 _STOP_SECONDS = 60
 _LOCK_SECONDS = 5
 _STEADY_SECONDS = 60  # a process that ran this long is revived without a wait when it dies
@@ -60,9 +60,7 @@ def up(settings: Settings, apply: Callable[[], None], progress: Progress) -> boo
             _start_engines(settings, wanted, progress)
             progress("applying topics, tables, index template and connectors")
             apply()
-            for service in ours:
-                await_ready(settings, service, start(settings, service))
-                progress(f"{service.name} runs")
+            _start_ours(settings, ours, progress)
         except (MareError, OSError, KeyboardInterrupt):
             progress("stopping what was started")
             for name in _STOP_ORDER:
@@ -145,6 +143,18 @@ def _start_engines(settings: Settings, wanted: list[Service], progress: Progress
         launches = [pool.submit(launch, service) for service in wanted if service.name not in ("kafka", "connect")]
         for launched in (*launches, pool.submit(launch_both)):
             launched.result()
+
+
+def _start_ours(settings: Settings, ours: list[Service], progress: Progress) -> None:
+    """One after the other, since buoys send to the gateway; nothing needs those that may be awaited last."""
+    last = [(service, start(settings, service)) for service in ours if service.awaited_last]
+    for service in ours:
+        if not service.awaited_last:
+            await_ready(settings, service, start(settings, service))
+            progress(f"{service.name} runs")
+    for service, record in last:
+        await_ready(settings, service, record)
+        progress(f"{service.name} runs")
 
 
 @contextmanager

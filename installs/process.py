@@ -41,7 +41,7 @@ class Service:
 
     `prepare` writes configuration and makes the data folder; it is called before each start and must be
     repeatable. `ready` answers at once and never raises. `unprivileged` services run as `settings.run_as` where
-    root started them.
+    root started them. Nothing needs one that is `awaited_last`, so that others start beside it.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Service:
     ports: tuple[Port, ...] = ()
     unprivileged: bool = False
     ready_seconds: float = 300
+    awaited_last: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
-"""Our own processes in local mode: the gateway, the caretaker and the demo's emulated buoys."""
+"""Our own processes in local mode: the gateway, the caretaker, the dashboard and the demo's emulated buoys."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 
 from installs.process import Port, Service, record_of
+from installs.ready import http_answers
 from maredata.names import FIRST_DEMO_SENSOR
 from maredata.settings import Settings, as_environment
 from maredata.state import ledger_file, read_json
@@ -17,7 +20,7 @@ BUOYS = ("buoy-1", "buoy-2")
 
 def services(settings: Settings) -> list[Service]:
     """In the order in which they are started: the gateway before those who send to it."""
-    return [gateway(settings), tend(settings), *(buoys(settings) if settings.demo else ())]
+    return [gateway(settings), tend(settings), dashboard(settings), *(buoys(settings) if settings.demo else ())]
 
 
 def gateway(settings: Settings) -> Service:
@@ -36,6 +39,15 @@ def gateway(settings: Settings) -> Service:
 
 def tend(settings: Settings) -> Service:
     return _own(settings, "tend", "", ("tend",), _runs(settings, "tend"))
+
+
+def dashboard(settings: Settings) -> Service:
+    chosen = settings.dashboard
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(chosen.host, chosen.host)  # noqa: S104  # where to ask
+    ready = partial(http_answers, host, chosen.port, "/healthz")
+    port = Port(chosen.port, "MARE_DASHBOARD__PORT")
+    service = _own(settings, "dashboard", f"http://{chosen.host}:{chosen.port}", ("dashboard",), ready, (port,))
+    return replace(service, awaited_last=True)
 
 
 def buoys(settings: Settings) -> list[Service]:

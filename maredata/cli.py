@@ -16,8 +16,10 @@ from maredata.commands import (
     capture,
     connectors,
     containers,
+    dashboard,
     dead_letters,
     extract,
+    faults,
     gateway,
     instance,
     kibana,
@@ -69,12 +71,14 @@ for _command in (
     connectors.connect,
     connectors.tend,
     containers.setup,
+    dashboard.dashboard,
     dead_letters.dead_letters,
     extract.extract,
     capture.capture,
     kibana.kibana,
     verify.verify,
     bench.bench,
+    faults.faults,
 ):
     main.add_command(_command)
 

@@ -179,6 +179,16 @@ class Kibana(_Section):
         return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
 
+class Dashboard(_Section):
+    """The live view in the browser."""
+
+    host: str = Field("127.0.0.1", description="address the dashboard is served on; it asks nobody for a password")
+    port: int = Field(8050, description="port the dashboard is served on")
+    basemap: Literal["", "open-street-map", "carto-positron", "carto-voyager", "carto-darkmatter"] = Field(
+        "", description="online basemap behind the map, such as open-street-map; empty: our own coastline, offline"
+    )
+
+
 class Accounts(_Section):
     """Passwords of the accounts that `mare setup` sees to in Elasticsearch; only the containers have them."""
 
@@ -210,6 +220,7 @@ class Settings(BaseSettings):
     mariadb: MariaDB = MariaDB()
     elasticsearch: Elasticsearch = Elasticsearch()
     kibana: Kibana = Kibana()
+    dashboard: Dashboard = Dashboard()
     accounts: Accounts = Accounts()
 
     @classmethod

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -152,3 +154,95 @@ def bench_extraction(settings: Settings, /, as_json: bool, **options: Any) -> No
     room = Room(fill, lambda own, table, path: draft(own, server_of(own), table, path), slow_connector)
     report = run(settings, Options(**options), command_line(), room, say)
     finish(report.content, render(report), as_json, report.whole)
+
+
+@bench.command("pipeline")
+@click.option("--rate", default=1_000.0, show_default=True, type=click.FloatRange(1), help="Readings a second.")
+@click.option("--duration", default=60.0, show_default=True, type=click.FloatRange(5), help="Seconds of each rate.")
+@click.option("--step", is_flag=True, help="Then raise the rate by a quarter, again and again, until a lag grows.")
+@click.option("--warm-up", default=30.0, show_default=True, type=click.FloatRange(0), help="Seconds before that.")
+@click.option("--sensors", default=1000, show_default=True, type=click.IntRange(1), help="How many sensors send.")
+@click.option("--first-port", default=21_000, show_default=True, help="Of the eight ports that are needed.")
+@result_file
+@as_json
+@click.pass_obj
+def bench_pipeline(settings: Settings, /, as_json: bool, **options: Any) -> None:
+    """Send readings through the whole pipeline, and show latency, loss at each stage, lag, CPU and memory.
+
+    Latency is from sendto until a query finds the reading in MariaDB, and a search in Elasticsearch. Exit status 1 if a
+    reading was lost; with --step, if an accepted one was. It starts engines of its own, beside any that run, and
+    removes them again.
+
+    \b
+    Example:
+      mare bench pipeline --rate 1000 --duration 60
+      mare bench pipeline --rate 4000 --duration 30 --step
+    """
+    from benchmarks.pipeline import Options, run
+    from benchmarks.pipeline_tables import render
+    from connect import connectors
+    from maredata.apply import apply
+
+    def apply_all(own: Settings) -> None:
+        schema = schema_of(own)
+        apply(own, schema, partial(connectors.apply, own, schema, lambda _: None), lambda _: None)
+
+    report = run(settings, Options(**options), command_line(), apply_all, say)
+    finish(report.content, render(report), as_json, report.whole)
+
+
+@bench.command("analytics")
+@click.option("--rows", default=10_000_000, show_default=True, type=click.IntRange(10_000), help="Readings.")
+@click.option("--buoys", default=50, show_default=True, type=click.IntRange(1, 80), help="Whose readings they are.")
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1), help="Each question, store.")
+@click.option("--pair-seconds", default=60.0, show_default=True, type=click.FloatRange(1), help="Transactions, thrice.")
+@click.option("--rate", default=100.0, show_default=True, type=click.FloatRange(1), help="Transactions a second.")
+@click.option("--analysts", default=10, show_default=True, type=click.IntRange(1, 100), help="How many ask.")
+@click.option("--every", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Seconds between questions.")
+@click.option("--memory", default="2g", show_default=True, help="Of each engine, its page cache included.")
+@click.option("--cold", default="all", show_default=True, help="Questions asked cold too: all, none, or “NAME; NAME”.")
+@click.option("--seed", default=1, show_default=True, help="Of what is drawn.")
+@click.option("--first-port", default=21_000, show_default=True, help="Of the three ports that are needed.")
+@result_file
+@as_json
+@click.pass_obj
+def bench_analytics(settings: Settings, /, as_json: bool, **options: Any) -> None:
+    """Ask analysts' questions of MariaDB and of Elasticsearch, and show what that does to transactions on MariaDB.
+
+    Both get the same readings and the same memory, MariaDB the indexes that serve the questions best; first it is
+    checked that both answer the same. Exit status 1 if they don't, or if a question or a transaction failed. It starts
+    a MariaDB and an Elasticsearch of its own, beside any that run, and removes them again. As root it can limit their
+    memory and empty the page cache.
+
+    \b
+    Example:
+      mare bench analytics
+      mare bench analytics --rows 200000 --seconds 2 --pair-seconds 10 --cold none
+    """
+    from benchmarks.analytics import Options, run
+    from benchmarks.analytics_seed import History
+    from benchmarks.analytics_tables import render
+    from extraction import seed
+    from extraction.draft import draft, server_of
+
+    def fill(own: Settings, steps: int, buoys: int, every: int, progress: Callable[[int, int], None]) -> None:
+        seed.seed_history(own, schema_of(own), seed.Options(steps, buoys, every), lambda: False, progress)
+
+    history = History(fill, lambda own, table, path: draft(own, server_of(own), table, path))
+    report = run(settings, Options(**options), command_line(), history, say)
+    finish(report.content, render(report.content, (report.path, *report.plots)), as_json, report.whole)
+
+
+@bench.command("report")
+def bench_report() -> None:
+    """Make docs/benchmarks.md, with tables and pictures, from the results in benchmarks/results.
+
+    \b
+    Example:
+      mare bench gateway --out benchmarks/results/gateway-2026-11-23.json
+      mare bench report
+    """
+    from benchmarks.report import make
+
+    for path in make():
+        click.echo(path)

@@ -148,7 +148,7 @@ def _look(settings: Settings, before: Status | None = None) -> Status:
 @click.option("-f", "--follow", is_flag=True, help="Go on showing what is written.")
 @click.pass_obj
 def logs(settings: Settings, name: str, follow: bool) -> None:
-    """Show the end of the log of NAME: an engine, gateway, tend, buoy-1 or buoy-2.
+    """Show the end of the log of NAME: an engine, gateway, tend, dashboard, buoy-1 or buoy-2.
 
     \b
     Example:

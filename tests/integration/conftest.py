@@ -36,6 +36,7 @@ _SETTINGS_WITH_PORT = (
     ("elasticsearch", "transport_port"),
     ("metrics", "port"),
     ("udp", "port"),
+    ("dashboard", "port"),
 )
 
 
@@ -92,6 +93,7 @@ def new_settings(home: Path, **changes: object) -> Settings:
         "connect": {"heap": "384m"},
         "mariadb": {},
         "elasticsearch": {"heap": "768m"},
+        "dashboard": {},
     }
     for (section, name), port in zip(_SETTINGS_WITH_PORT, free_ports(len(_SETTINGS_WITH_PORT)), strict=True):
         sections[section][name] = port

@@ -28,6 +28,7 @@ LOCAL = {
     "connect": "kafka-connect",
     "gateway": "udp-server",
     "tend": "tend",
+    "dashboard": "dashboard",
     "buoy-1": "udp-client-1",
     "buoy-2": "udp-client-2",
 }
@@ -43,7 +44,7 @@ KNOWN_NAMES = {
 }
 PORTS = {
     *("20001:20001/udp", "127.0.0.1:20001:20001/tcp", "127.0.0.1:9108:9108"),
-    *(f"127.0.0.1:{port}:{port}" for port in (9092, 8082, 8083, 9200, 5601, 3306, 8080, 8888)),
+    *(f"127.0.0.1:{port}:{port}" for port in (9092, 8082, 8083, 9200, 5601, 3306, 8080, 8888, 8050)),
 }
 BIND = "${MARE_BIND:-127.0.0.1}"
 # Those that say where programs are on a machine, or what local mode starts; and TLS between containers, of which
@@ -55,6 +56,7 @@ NOT_PASSED_ON = {
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY$|ACCOUNTS__")
 FROM_ENV = re.compile(r"\$\{[A-Z_]+:\?run installs/make_env\.sh first\}")
 LIMIT = 8 << 30  # bytes
+EXTRAS = {"udp-client": "fleet", "tls": "tls", "dashboard": "dashboard"}  # with the profile that asks for each
 
 Compose = dict[str, Any]
 
@@ -133,7 +135,8 @@ def restarts(compose: Compose) -> Iterator[str]:
 
 def memory(compose: Compose) -> Iterator[str]:
     yield from (f"{name} has no memory limit" for name, service in services(compose) if "mem_limit" not in service)
-    total = sum(size(service.get("mem_limit", "0m")) for _, service in services(compose))
+    usual = [service for name, service in services(compose) if name not in EXTRAS]
+    total = sum(size(service.get("mem_limit", "0m")) for service in usual)
     if total > LIMIT:
         yield f"{total:,} bytes of memory together"
 
@@ -224,7 +227,7 @@ def order(compose: Compose) -> Iterator[str]:
 
 
 def profiles(compose: Compose) -> Iterator[str]:
-    wanted = {"maria": "mariadb", "udp-client-1": "demo", "udp-client-2": "demo", "udp-client": "fleet", "tls": "tls"}
+    wanted = {"maria": "mariadb", "udp-client-1": "demo", "udp-client-2": "demo"} | EXTRAS
     for name, service in services(compose):
         if service.get("profiles", []) != ([wanted[name]] if name in wanted else []):
             yield f"{name} has profiles {service.get('profiles')}"

@@ -1,0 +1,208 @@
+"""Load tests' users and `mare bench analytics`, on real engines: small, to see that all of it works and is counted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import pytest
+from conftest import new_home, new_settings
+from ports import free_ports
+from waiting import await_true
+
+from benchmarks.analytics_schedule import Plan, Record
+from benchmarks.questions import QUESTIONS, Ground
+from installs.artifacts import fetch
+from installs.engines import mariadb
+from installs.machine import find_java
+from installs.process import await_ready, start, stop
+from maredata.names import READINGS
+from maredata.schema import load_schema
+from maredata.settings import CHECKOUT, Settings, as_environment
+from maredata.stores import connect_mariadb
+
+LOAD = CHECKOUT / "tests" / "load"
+TWO_GREENLETS = """
+import locust  # patches the standard library, as in every Locust process
+import gevent
+from benchmarks.analytics_stores import AskMariaDB
+from maredata.settings import load_settings
+
+def tick():
+    while True:
+        ticks.append(1)
+        gevent.sleep(0.01)
+
+ticks = []
+with AskMariaDB(load_settings(None)) as mariadb:
+    gevent.spawn(tick)
+    mariadb.rows("SELECT SLEEP(1)")
+print(len(ticks))
+"""
+RATE, SECONDS, LOCKED_SECONDS = 200.0, 3.0, 1.0
+CONNECTIONS = 10
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    return {**os.environ, **as_environment(settings)}
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Settings]:
+    """MariaDB alone, with an empty table of readings."""
+    settings = new_settings(new_home())
+    settings.home.chmod(0o755)
+    fetch(settings, find_java(settings), lambda _: None)
+    service = mariadb(settings)
+    await_ready(settings, service, start(settings, service))
+    with closing(connect_mariadb(settings)) as connection, connection.cursor() as cursor:
+        cursor.execute(load_schema(settings.reading.toml).create_table(READINGS))
+    yield settings
+    stop(settings, service.name, 30)
+    if not os.environ.get("KEEP_TEST_INSTANCES"):
+        shutil.rmtree(settings.home, ignore_errors=True)
+
+
+def test_a_question_to_mariadb_does_not_block_the_other_users_of_its_process(database: Settings) -> None:
+    command = [sys.executable, "-c", TWO_GREENLETS]
+    result = subprocess.run(
+        command, env=environment(database), cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(result.stdout) > 10  # a hundred where nobody else uses the machine, and one where it blocks
+
+
+def test_transactions_that_were_due_while_mariadb_stood_still_are_all_late(database: Settings, tmp_path: Path) -> None:
+    """For a second nobody gets at the table. Counted from when each was begun, only those under way would be late."""
+    ground = Ground(494_000, 494_100, ("temperature", "humidity", "pressure"), ((3.2, 42.5),))
+    plan = Plan("", ground, (1, 9), 1, CONNECTIONS, RATE, 1.0, SECONDS, str(tmp_path))
+    (tmp_path / "plan.json").write_bytes(msgspec.json.encode(plan))
+    command = [sys.executable, "-m", "locust", "-f", str(LOAD / "transactions.py"), "--headless"]
+    users = ["--users", str(CONNECTIONS), "--spawn-rate", str(CONNECTIONS), "--plan", str(tmp_path / "plan.json")]
+    with (
+        closing(connect_mariadb(database)) as connection,
+        connection.cursor() as cursor,
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen([*command, *users], env=environment(database), cwd=CHECKOUT, stdout=log, stderr=log) as locust,
+    ):
+        await_true(plan.ready.exists, what="all users are connected")
+        begin = time.time() + 0.2
+        (tmp_path / "go.part").write_text(repr(begin))
+        (tmp_path / "go.part").rename(plan.go)
+        await_true(lambda: time.time() > begin + 1, what="a third of the transactions were due")
+        cursor.execute(f"LOCK TABLES `{READINGS}` WRITE")
+        cursor.execute(f"SELECT SLEEP({LOCKED_SECONDS})")
+        cursor.fetchall()
+        cursor.execute("UNLOCK TABLES")
+        await_true(plan.record.exists, what="the record is written")
+        assert locust.wait(30) == 0, (tmp_path / "log").read_text()
+    record = msgspec.json.decode(plan.record.read_bytes(), type=Record)
+    assert record.errors == {}
+    assert len(record.samples) == RATE * SECONDS
+    late = [sample for sample in record.samples if sample.seconds > LOCKED_SECONDS / 10]
+    assert len(late) > 0.8 * RATE * LOCKED_SECONDS
+    assert max(sample.seconds for sample in record.samples) > 0.8 * LOCKED_SECONDS
+    kinds = Counter(sample.name for sample in record.samples)
+    assert 0.1 < kinds["insert"] / kinds.total() < 0.3
+
+
+def test_buoys_send_their_own_readings_one_after_the_other() -> None:
+    (port,) = free_ports(1)
+    lines: list[bytes] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", port))
+        receiver.settimeout(0.1)
+        done = threading.Event()
+
+        def receive() -> None:
+            while not done.is_set():
+                try:
+                    lines.append(receiver.recv(65_535))
+                except TimeoutError:
+                    continue
+
+        thread = threading.Thread(target=receive)
+        thread.start()
+        command = [sys.executable, "-m", "locust", "-f", str(LOAD / "buoys.py"), "--headless", "-u", "3", "-r", "3"]
+        options = ["-t", "2s", "--readings-per-second", "20", "--first-sensor-id", "910001"]
+        variables = {**os.environ, "MARE_UDP__PORT": str(port), "MARE_UDP__HOST": "127.0.0.1"}
+        result = subprocess.run(
+            [*command, *options], env=variables, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
+        )
+        done.set()
+        thread.join()
+    assert result.returncode == 0, result.stderr
+    readings = [json.loads(line) for line in lines]
+    by_sensor = {sensor: [r["seq"] for r in readings if r["sensor_id"] == sensor] for sensor in range(910_001, 910_004)}
+    assert sum(map(len, by_sensor.values())) == len(readings)
+    for sent in by_sensor.values():
+        assert len(sent) > 5
+        assert sent == list(range(len(sent)))
+
+
+def test_users_without_a_plan_say_what_they_need() -> None:
+    command = [sys.executable, "-m", "locust", "-f", str(LOAD / "analysts.py"), "--headless", "-u", "1", "-t", "5s"]
+    result = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
+    assert "need a plan" in result.stdout + result.stderr
+
+
+def three_ports() -> int:
+    """The first of three free ones in a row."""
+    while True:
+        first, second, third = free_ports(3)
+        if (second, third) == (first + 1, first + 2):
+            return first
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    folder = new_home()
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    yield folder
+    if not os.environ.get("KEEP_TEST_INSTANCES"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_the_whole_benchmark(home: Path) -> None:
+    """Both stores are filled, answer the same, are measured, and are gone afterwards."""
+    out = home / "result.json"
+    command = [
+        sys.executable, "-m", "maredata.cli", "bench", "analytics", "--rows", "20000", "--buoys", "20",
+        "--seconds", "0.2", "--pair-seconds", "3", "--rate", "50", "--analysts", "4", "--every", "0.5",
+        "--memory", "1g", "--cold", QUESTIONS[0].name, "--first-port", str(three_ports()), "--out", str(out),
+    ]  # fmt: skip
+    variables = {**os.environ, "MARE_HOME": str(home)}
+    result = subprocess.run(
+        command, env=variables, cwd=CHECKOUT, capture_output=True, text=True, timeout=400, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = json.loads(out.read_text())
+    assert found["readings"] == 20_000
+    assert [question["name"] for question in found["questions"]] == [question.name for question in QUESTIONS]
+    for question, asked in zip(found["questions"], QUESTIONS, strict=True):
+        assert asked.index in {row["key"] for row in question["explain"]}, question["explain"]
+        assert question["groups"] > 0
+        assert all(question[store]["warm"]["count"] >= 5 for store in ("mariadb", "elasticsearch"))
+        assert asked.name in result.stdout
+    first = found["questions"][0]
+    assert first["mariadb"]["cold"] > 0
+    assert first["elasticsearch"]["cold"] > 0
+    assert [seen["analysts"] for seen in found["pair"]] == ["nobody", "mariadb", "elasticsearch"]
+    for seen in found["pair"]:
+        assert seen["transactions"]["all"]["count"] == seen["transactions"]["due"] == 150
+        assert seen["analysts"] == "nobody" or seen["answers"]["all"]["count"] > 0
+    assert out.with_suffix(".png").exists()
+    assert out.with_suffix(".html").exists()
+    assert not (home / "benchmarks" / "data").exists()
+    assert not list((home / "benchmarks" / "run").glob("*.json"))

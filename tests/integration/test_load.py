@@ -22,7 +22,7 @@ from ports import free_ports
 from waiting import await_true
 
 from benchmarks.analytics_schedule import Plan, Record
-from benchmarks.questions import QUESTIONS, Ground
+from benchmarks.questions import Ground
 from installs.artifacts import fetch
 from installs.engines import mariadb
 from installs.machine import find_java
@@ -162,47 +162,3 @@ def three_ports() -> int:
         first, second, third = free_ports(3)
         if (second, third) == (first + 1, first + 2):
             return first
-
-
-@pytest.fixture
-def home() -> Iterator[Path]:
-    folder = new_home()
-    folder.mkdir(parents=True)
-    folder.chmod(0o755)
-    yield folder
-    if not os.environ.get("KEEP_TEST_INSTANCES"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_the_whole_benchmark(home: Path) -> None:
-    """Both stores are filled, answer the same, are measured, and are gone afterwards."""
-    out = home / "result.json"
-    command = [
-        sys.executable, "-m", "maredata.cli", "bench", "analytics", "--rows", "20000", "--buoys", "20",
-        "--seconds", "0.2", "--pair-seconds", "3", "--rate", "50", "--analysts", "4", "--every", "0.5",
-        "--memory", "1g", "--cold", QUESTIONS[0].name, "--first-port", str(three_ports()), "--out", str(out),
-    ]  # fmt: skip
-    variables = {**os.environ, "MARE_HOME": str(home)}
-    result = subprocess.run(
-        command, env=variables, cwd=CHECKOUT, capture_output=True, text=True, timeout=400, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    found = json.loads(out.read_text())
-    assert found["readings"] == 20_000
-    assert [question["name"] for question in found["questions"]] == [question.name for question in QUESTIONS]
-    for question, asked in zip(found["questions"], QUESTIONS, strict=True):
-        assert asked.index in {row["key"] for row in question["explain"]}, question["explain"]
-        assert question["groups"] > 0
-        assert all(question[store]["warm"]["count"] >= 5 for store in ("mariadb", "elasticsearch"))
-        assert asked.name in result.stdout
-    first = found["questions"][0]
-    assert first["mariadb"]["cold"] > 0
-    assert first["elasticsearch"]["cold"] > 0
-    assert [seen["analysts"] for seen in found["pair"]] == ["nobody", "mariadb", "elasticsearch"]
-    for seen in found["pair"]:
-        assert seen["transactions"]["all"]["count"] == seen["transactions"]["due"] == 150
-        assert seen["analysts"] == "nobody" or seen["answers"]["all"]["count"] > 0
-    assert out.with_suffix(".png").exists()
-    assert out.with_suffix(".html").exists()
-    assert not (home / "benchmarks" / "data").exists()
-    assert not list((home / "benchmarks" / "run").glob("*.json"))

@@ -49,7 +49,7 @@ class Options:
 
     rate: float = 1_000
     duration: float = 60
-    warm_up: float = 30
+    warm_up: float = 60
     step: bool = False
     sensors: int = 1_000
     first_port: int = 21_000

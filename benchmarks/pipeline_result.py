@@ -19,6 +19,7 @@ GOAL_SUSTAINED = 10_000.0  # readings a second
 _GROWTH_SECONDS = 1.0  # of the rate: a lag that grew by less, from the middle to the end, is stable
 _MOST_SECONDS = 10.0  # of the rate: a lag that is longer in the end is not
 _FULL = 0.9  # of all cores, or of one
+_OTHERS = 0.05  # of all cores: they are then a part of the reason
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ def bottleneck(trial: Trial) -> str:
         full = [role for role, used in trial.cpu.items() if used >= _FULL * trial.window]
         lacked = ", ".join(f"{role} uses {_cores(trial, role)}" for role in full or [most])
         lacked += f", and all {trial.cores} cores are {trial.busy:.0%} busy"
-    return f"{_stage(trial)}: {lacked}"
+    others = f"; other programs took {trial.elsewhere_share:.0%}" if trial.elsewhere_share >= _OTHERS else ""
+    return f"{_stage(trial)}: {lacked}{others}"
 
 
 def _stage(trial: Trial) -> str:

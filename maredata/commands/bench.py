@@ -160,7 +160,7 @@ def bench_extraction(settings: Settings, /, as_json: bool, **options: Any) -> No
 @click.option("--rate", default=1_000.0, show_default=True, type=click.FloatRange(1), help="Readings a second.")
 @click.option("--duration", default=60.0, show_default=True, type=click.FloatRange(5), help="Seconds of each rate.")
 @click.option("--step", is_flag=True, help="Then raise the rate by a quarter, again and again, until a lag grows.")
-@click.option("--warm-up", default=30.0, show_default=True, type=click.FloatRange(0), help="Seconds before that.")
+@click.option("--warm-up", default=60.0, show_default=True, type=click.FloatRange(0), help="Seconds before that.")
 @click.option("--sensors", default=1000, show_default=True, type=click.IntRange(1), help="How many sensors send.")
 @click.option("--first-port", default=21_000, show_default=True, help="Of the eight ports that are needed.")
 @result_file

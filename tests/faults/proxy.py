@@ -99,7 +99,7 @@ class Proxy:
             writing.cancel()
 
     async def _reset_all(self) -> int:
-        found = list(self._open)
+        found = [writer for writer in self._open if not writer.is_closing()]  # a closed one is soon out of the set
         for writer in found:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             writer.transport.abort()

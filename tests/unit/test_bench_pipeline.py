@@ -107,6 +107,8 @@ def test_the_bottleneck_is_the_first_stage_and_who_uses_the_machine() -> None:
     found = bottleneck(trial(counts=lost, cpu=full))
     assert found.startswith("the gateway took 50,000 of 50,020: all 2 cores are ")
     assert "most of it elasticsearch (1.20 cores)" in found
+    assert "other programs" not in found
+    assert "other programs took 20%" in bottleneck(trial(counts=lost, cpu=full, elsewhere=20.0))
     slow = trial(sent=replace_sent(900), cpu=full)
     assert bottleneck(slow).startswith("the sender reached 900/s only")
 

@@ -26,7 +26,7 @@ from benchmarks.result import write_result
 from installs.machine import check_room, parse_size
 from maredata.errors import MareError, StoreError
 from maredata.schema import load_schema
-from maredata.settings import Elasticsearch, MariaDB, Reading, Settings
+from maredata.settings import Settings
 
 _LEAST_EVERY = 60  # seconds from one reading of a buoy to its next, and
 _LEAST_SPAN = 60 * 86_400  # what all of them span at the least: there have to be 30 days to be drawn
@@ -102,19 +102,6 @@ class Report:
         )
 
 
-def own_settings(settings: Settings, options: Options) -> Settings:
-    """The benchmark's: defaults, but for a home and ports of its own."""
-    first = options.first_port
-    return settings.model_copy(
-        update={
-            "home": settings.home / "benchmarks",
-            "mariadb": MariaDB(port=first),
-            "elasticsearch": Elasticsearch(port=first + 1, transport_port=first + 2),
-            "reading": Reading(),
-        }
-    )
-
-
 def run(settings: Settings, options: Options, command: str, history: History, progress: Progress) -> Report:
     """Measures, and writes the result's file and its plots; `command` is what the user typed.
 
@@ -122,7 +109,7 @@ def run(settings: Settings, options: Options, command: str, history: History, pr
         AnswersDiffer: both stores were asked the same, and answered differently.
         MareError: this machine lacks something (memory, a free port), or an engine did not start or answer.
     """
-    own = own_settings(settings, options)
+    own = engines.both_stores(settings, options.first_port)
     cold = options.cold_questions()
     began, facts = datetime.now(UTC), machine.facts()
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from installs import artifacts, machine
 from installs.process import Port, Service, await_ready, start, stop
 from maredata.errors import EngineAlreadyRunning
-from maredata.settings import Settings
+from maredata.settings import Elasticsearch, MariaDB, Reading, Settings
 
 _STOP_SECONDS = 30
 _STOP_ORDER = ("connect", "elasticsearch", "mariadb", "kafka")  # of whatever a benchmark starts
@@ -46,6 +46,18 @@ def running(settings: Settings, engines: Sequence[Engine], progress: Callable[[s
         yield pids
     finally:
         _remove(settings)
+
+
+def both_stores(settings: Settings, first_port: int) -> Settings:
+    """A benchmark's own of MariaDB and Elasticsearch: defaults, but for its home and three ports."""
+    return settings.model_copy(
+        update={
+            "home": settings.home / "benchmarks",
+            "mariadb": MariaDB(port=first_port),
+            "elasticsearch": Elasticsearch(port=first_port + 1, transport_port=first_port + 2),
+            "reading": Reading(),
+        }
+    )
 
 
 def _movable(service: Service) -> Service:

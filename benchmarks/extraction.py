@@ -34,7 +34,7 @@ from installs.engines import elasticsearch, mariadb
 from installs.machine import check_room
 from maredata.errors import StoreError
 from maredata.schema import Schema, load_schema
-from maredata.settings import Elasticsearch, MariaDB, Reading, Settings
+from maredata.settings import Settings
 from maredata.stores import connect_elasticsearch
 
 BUOYS = 100
@@ -87,26 +87,13 @@ class Report:
         return all(trial.whole for trial in (*self.warm_up, *self.trials))
 
 
-def own_settings(settings: Settings, options: Options) -> Settings:
-    """The benchmark's: defaults, but for a home and ports of its own."""
-    first = options.first_port
-    return settings.model_copy(
-        update={
-            "home": settings.home / "benchmarks",
-            "mariadb": MariaDB(port=first),
-            "elasticsearch": Elasticsearch(port=first + 1, transport_port=first + 2),
-            "reading": Reading(),
-        }
-    )
-
-
 def run(settings: Settings, options: Options, command: str, room: Room, progress: Progress) -> Report:
     """Measures, and writes the result's file; `command` is what the user typed.
 
     Raises:
         MareError: this machine lacks something (memory, a free port), or an engine did not start or answer.
     """
-    own = own_settings(settings, options)
+    own = engines.both_stores(settings, options.first_port)
     schema = load_schema(own.reading.toml)
     began = datetime.now(UTC)
     facts = machine.facts()

@@ -1,4 +1,4 @@
-"""Load tests' users and `mare bench analytics`, on real engines: small, to see that all of it works and is counted."""
+"""Load tests' users on real engines: small, to see that all of it works and is counted."""
 
 from __future__ import annotations
 
@@ -154,11 +154,3 @@ def test_users_without_a_plan_say_what_they_need() -> None:
     command = [sys.executable, "-m", "locust", "-f", str(LOAD / "analysts.py"), "--headless", "-u", "1", "-t", "5s"]
     result = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False)
     assert "need a plan" in result.stdout + result.stderr
-
-
-def three_ports() -> int:
-    """The first of three free ones in a row."""
-    while True:
-        first, second, third = free_ports(3)
-        if (second, third) == (first + 1, first + 2):
-            return first

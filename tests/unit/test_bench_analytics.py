@@ -18,13 +18,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from benchmarks import analytics, analytics_plots, analytics_tables
-from benchmarks.analytics import Options, Report, means, own_settings
+from benchmarks.analytics import Options, Report, means
 from benchmarks.analytics_alone import AnswersDiffer, refuse_differing, speedup
 from benchmarks.analytics_memory import Group, drop_page_cache, own_folder
 from benchmarks.analytics_pair import Load, answers, transactions
 from benchmarks.analytics_schedule import Arrivals, Record, Sample, curve, digest, geometric_mean, percentile, within
 from benchmarks.analytics_seed import Size
 from benchmarks.analytics_servers import Memory
+from benchmarks.engines import both_stores
 from benchmarks.questions import QUESTIONS, Ground, Question, distance, indexes, variables
 from benchmarks.questions_answers import Between, differences
 from maredata.cli import main
@@ -373,7 +374,7 @@ def test_cold_questions_are_named() -> None:
 
 
 def test_a_benchmark_has_a_home_and_ports_of_its_own() -> None:
-    own = own_settings(Settings(), Options(first_port=23_000))
+    own = both_stores(Settings(), 23_000)
     assert own.home == Settings().home / "benchmarks"
     assert (own.mariadb.port, own.elasticsearch.port, own.elasticsearch.transport_port) == (23_000, 23_001, 23_002)
 

@@ -19,7 +19,8 @@ from rich.console import Console
 from waiting import await_true
 
 from benchmarks import cpu_window, extraction, extraction_measure, extraction_tables, ingestr, machine
-from benchmarks.extraction import Options, Report, own_settings
+from benchmarks.engines import both_stores
+from benchmarks.extraction import Options, Report
 from benchmarks.extraction_measure import Bench, Engines, Room, document
 from benchmarks.extraction_result import (
     CLIENT,
@@ -357,7 +358,7 @@ def test_what_is_not_there_is_left_out_and_said(settings: Settings, monkeypatch:
 
 
 def test_it_has_a_home_and_ports_of_its_own(settings: Settings) -> None:
-    own = own_settings(settings, Options(first_port=23_000))
+    own = both_stores(settings, 23_000)
     ports = (own.mariadb.port, own.elasticsearch.port, own.elasticsearch.transport_port)
     assert ports == (23_000, 23_001, 23_002) and own.home == settings.home / "benchmarks"
 

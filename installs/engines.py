@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from string import Template
+from uuid import uuid4
 
 from installs import ready
 from installs.artifacts import versions
@@ -35,8 +37,9 @@ def kafka(settings: Settings, java: Java) -> Service:
         _log_configuration(settings, "kafka")
         if not (data / "log" / "meta.properties").exists():
             tool = (*_java_command(settings, java, "kafka", "128m"), "kafka.tools.StorageTool")
-            cluster = _run(settings, "kafka", (*tool, "random-uuid")).split()[-1]
-            _run(settings, "kafka", (*tool, "format", "-t", cluster, "-c", str(properties)))
+            # What its `random-uuid` prints, without a JVM's start: 16 bytes in URL-safe Base64, no hyphen in front.
+            cluster = urlsafe_b64encode(b"M" + uuid4().bytes[1:]).decode().rstrip("=")
+            _run(settings, "kafka", (*tool, "format", f"--cluster-id={cluster}", f"--config={properties}"))
 
     return Service(
         name="kafka",
@@ -121,7 +124,7 @@ def elasticsearch(settings: Settings, java: Java) -> Service:
             "ES_JAVA_HOME": str(java.home),
             "ES_PATH_CONF": str(data / "config"),
             "ES_TMPDIR": str(data / "tmp"),
-            "ES_JAVA_OPTS": f"-Xms{chosen.heap} -Xmx{chosen.heap}",
+            "ES_JAVA_OPTS": f"-Xms{chosen.heap} -Xmx{chosen.heap} {settings.java_options}",
         },
         prepare=prepare,
         ready=partial(ready.http_answers, chosen.host, chosen.port, "/_cluster/health"),
@@ -192,6 +195,7 @@ def _java_command(settings: Settings, java: Java, name: str, heap: str) -> tuple
         "-XX:+ExitOnOutOfMemoryError",
         "-Djava.awt.headless=true",
         "-Duser.timezone=UTC",
+        *settings.java_options.split(),
         f"-Dlog4j2.configurationFile={settings.home / 'data' / name / 'log4j2.properties'}",
         "-cp",
         f"{settings.engines / 'kafka'}/*",

@@ -207,6 +207,7 @@ class Settings(BaseSettings):
     home: Folder = Field(STATE, description="folder for data, logs and state of this instance")
     engines: Folder = Field(STATE / "engines", description="folder the pinned engines are unpacked into")
     java: Path | None = Field(None, description="Java home to use instead of JAVA_HOME or the PATH's java")
+    java_options: str = Field("", description="local mode: further options of Java for Kafka, Connect, Elasticsearch")
     run_as: str = Field("nobody", description="local mode, started by root: the account that runs the engines")
     demo: bool = Field(True, description="`mare up` also starts two emulated buoys")
     log_format: Literal["logfmt", "json"] = Field("logfmt", description="how gateway and tend write their logs")

@@ -43,7 +43,7 @@ def parts_of(arguments: list[str]) -> dict[str, list[str]]:
     }
     if not fast:
         parts["plugin"] = [sys.executable, "-c", PLUGIN_TESTS]
-        parts["integration"] = [*python, "pytest", "--durations", "30", folder]
+        parts["integration"] = [*python, "pytest", *AT_ONCE, "--durations", "40", folder]
         parts |= {} if "--without-compose" in arguments else compose
     return parts
 

@@ -102,7 +102,8 @@ def new_settings(home: Path, **changes: object) -> Settings:
             sections[name].update(change)
         else:
             sections[name] = change
-    return Settings.model_validate({"home": home, "demo": False, **sections})
+    # Compiled quickly rather than well: half the CPU until Elasticsearch answers, and tests start engines often.
+    return Settings.model_validate({"home": home, "demo": False, "java_options": "-XX:TieredStopAtLevel=1", **sections})
 
 
 def new_home() -> Path:

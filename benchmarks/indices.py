@@ -20,13 +20,7 @@ class Indices:
         """As `mare apply` does."""
         chosen = settings.elasticsearch
         body = schema.index_template(READINGS_PATTERN, chosen.shards, chosen.replicas)
-        self._elasticsearch.indices.put_index_template(
-            name=READINGS_TEMPLATE,
-            index_patterns=body["index_patterns"],
-            priority=body["priority"],
-            template=body["template"],
-            meta=body["_meta"],
-        )
+        self._elasticsearch.indices.put_index_template(name=READINGS_TEMPLATE, **body)
 
     def clear(self) -> None:
         # Elasticsearch deletes no pattern, so that nobody deletes more than was meant.

@@ -131,13 +131,7 @@ def _write_template(elasticsearch: Elasticsearch, name: str, body: dict[str, Any
         found = elasticsearch.indices.get_index_template(name=name)["index_templates"][0]["index_template"]
         if found.get("_meta") == body["_meta"]:
             return
-    elasticsearch.indices.put_index_template(
-        name=name,
-        index_patterns=body["index_patterns"],
-        priority=body["priority"],
-        template=body["template"],
-        meta=body["_meta"],
-    )
+    elasticsearch.indices.put_index_template(name=name, **body)
 
 
 @contextmanager

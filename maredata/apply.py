@@ -228,13 +228,7 @@ def _apply_indices(settings: Settings, schema: Schema, elasticsearch: Elasticsea
     body = schema.index_template(READINGS_PATTERN, chosen.shards, chosen.replicas)
     previous = _previous_schema(elasticsearch)
     changed = previous is None or previous.fingerprint != schema.fingerprint
-    elasticsearch.indices.put_index_template(
-        name=READINGS_TEMPLATE,
-        index_patterns=body["index_patterns"],
-        priority=body["priority"],
-        template=body["template"],
-        meta=body["_meta"],
-    )
+    elasticsearch.indices.put_index_template(name=READINGS_TEMPLATE, **body)
     if changed:
         progress(f"index template {READINGS_TEMPLATE}: written")
     indices = list(_mappings(elasticsearch))

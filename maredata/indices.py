@@ -78,9 +78,7 @@ def apply_index_templates(settings: Settings, elasticsearch: Elasticsearch, prog
             replicas = {"number_of_replicas": template["settings"]["number_of_replicas"]}
             elasticsearch.indices.put_settings(index=pattern, settings=replicas)
         # Last, since it is what says that all of this was done.
-        elasticsearch.indices.put_index_template(
-            name=name, index_patterns=[pattern], priority=_PRIORITY, template=template, meta=body["_meta"]
-        )
+        elasticsearch.indices.put_index_template(name=name, **body)
         progress(f"index template {name}: written")
 
 
@@ -94,13 +92,14 @@ def _template(stem: str, properties: dict[str, Any], settings: Settings) -> dict
         },
         "mappings": {"dynamic": False, "properties": properties},
     }
-    fingerprint = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:12]
-    return {
+    body = {
         "index_patterns": [f"{stem}-*"],
         "priority": _PRIORITY,
+        "allow_auto_create": True,
         "template": template,
-        "_meta": {"managed_by": "maredata", "fingerprint": fingerprint},
     }
+    fingerprint = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:12]
+    return {**body, "_meta": {"managed_by": "maredata", "fingerprint": fingerprint}}
 
 
 def _fingerprint_there(elasticsearch: Elasticsearch, name: str) -> str | None:

@@ -146,6 +146,7 @@ class Schema:
         return {
             "index_patterns": [pattern],
             "priority": 500,
+            "allow_auto_create": True,
             "template": {
                 "settings": {
                     "number_of_shards": shards,

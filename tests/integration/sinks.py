@@ -218,9 +218,7 @@ class Sink:
     def create(self) -> None:
         schema = load_schema(self.settings.reading.toml)
         body = schema.index_template(self.indices, shards=2, replicas=0)
-        self.store.indices.put_index_template(
-            name=self.name, index_patterns=[self.indices], priority=body["priority"], template=body["template"]
-        )
+        self.store.indices.put_index_template(name=self.name, **body)
         # Made beforehand: one that is only just being made can't be searched for a moment.
         for index in self.months:
             self.store.indices.create(index=index)

@@ -408,9 +408,7 @@ def test_history_never_overwrites_a_live_reading(pair: Pair, monkeypatch: pytest
     options = Options()
     with pytest.raises(JobError, match="mare apply"):
         run(load_job(job), pair.settings, options, lambda: False, NothingShown())
-    pair.store.indices.put_index_template(
-        name="readings", index_patterns=body["index_patterns"], priority=body["priority"], template=body["template"]
-    )
+    pair.store.indices.put_index_template(name="readings", **body)
     live = identity(2, 1_706_742_060_500_000)
     pair.store.index(index="readings-2024.01", id=live, document={"sensor_id": 2, "temperature": 99})
     done = run(load_job(job), pair.settings, options, lambda: False, NothingShown())
@@ -429,9 +427,7 @@ def test_history_never_overwrites_a_live_reading(pair: Pair, monkeypatch: pytest
 def test_what_is_no_instant_of_a_reading_is_set_aside(pair: Pair) -> None:
     schema = load_schema(pair.settings.reading.toml)
     body = schema.index_template(READINGS_PATTERN, 1, 0)
-    pair.store.indices.put_index_template(
-        name="readings", index_patterns=body["index_patterns"], priority=body["priority"], template=body["template"]
-    )
+    pair.store.indices.put_index_template(name="readings", **body)
     odd = ("0000-00-00", "2024-00-10", "2024-05-00", "2024-02-31 12:00:00", "1969-12-31 23:59:59.999999", "2300-01-01")
     rows = ", ".join(f"(7, '{text}', 1)" for text in (*odd, "2031-03-01 00:00:00.25"))
     pair.sql(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import new_home, new_settings
-from elasticsearch import Elasticsearch
+from elasticsearch import Elasticsearch, NotFoundError
 from elasticsearch.helpers import bulk
 
 from installs.artifacts import fetch
@@ -24,7 +24,16 @@ from installs.process import await_ready, start, stop
 from kibana.check import Answer, Report, check
 from maredata.data_views import write_data_view
 from maredata.indices import apply_index_templates
-from maredata.names import ALL_CONNECTORS, READINGS_PATTERN, READINGS_TEMPLATE, index_of
+from maredata.names import (
+    ALL_CONNECTORS,
+    EVENTS_INDICES,
+    METRICS_INDICES,
+    READINGS,
+    READINGS_PATTERN,
+    READINGS_TEMPLATE,
+    REJECTED_INDICES,
+    index_of,
+)
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, Settings, as_environment
 from maredata.stores import connect_elasticsearch
@@ -85,27 +94,37 @@ def others(now: int) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
+def bare() -> Iterator[Store]:
+    """Before the first `mare apply`, or after its data were lost."""
     settings = new_settings(new_home())
     settings.home.chmod(0o755)
     java = find_java(settings)
     fetch(settings, java, lambda _: None)
     service = elasticsearch(settings, java)
     await_ready(settings, service, start(settings, service))
-    filled = Store(settings, load_schema(settings.reading.toml), time.time_ns() // 1000)
-    fill(filled)
-    yield filled
+    yield Store(settings, load_schema(settings.reading.toml), time.time_ns() // 1000)
     stop(settings, service.name, 30)
     if not os.environ.get("KEEP_TEST_INSTANCES"):
         shutil.rmtree(settings.home, ignore_errors=True)
 
 
+@pytest.mark.parametrize("stem", [READINGS, REJECTED_INDICES, EVENTS_INDICES, METRICS_INDICES])
+def test_a_sink_can_make_no_index_whose_fields_nobody_has_told(bare: Store, stem: str) -> None:
+    """With `no such index` a sink waits; with guessed fields the month would be lost for maps and ranges of time."""
+    with connect_elasticsearch(bare.settings) as client, pytest.raises(NotFoundError, match="auto_create_index"):
+        client.index(index=f"{stem}-2024.01", document={"timestamp": "2024-01-01"})
+
+
+@pytest.fixture(scope="module")
+def store(bare: Store) -> Store:
+    fill(bare)
+    return bare
+
+
 def fill(store: Store) -> None:
     with connect_elasticsearch(store.settings) as client:
         body = store.schema.index_template(READINGS_PATTERN, 1, 0)
-        client.indices.put_index_template(
-            name=READINGS_TEMPLATE, index_patterns=body["index_patterns"], template=body["template"], priority=500
-        )
+        client.indices.put_index_template(name=READINGS_TEMPLATE, **body)
         apply_index_templates(store.settings, client, lambda _: None)
         month = index_of(store.now).removeprefix("readings")
         documents = [("readings", reading) for reading in readings(store.now)] + list(others(store.now))

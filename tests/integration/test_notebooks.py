@@ -103,9 +103,7 @@ def empty(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fold
     toml.write_text(toml.read_text("utf-8").replace('label = "Air temperature"', f'label = "{LABEL}"'), "utf-8")
     schema = load_schema(toml)
     body = schema.index_template(READINGS_PATTERN, 1, 0)
-    pair.store.indices.put_index_template(
-        name=READINGS_TEMPLATE, index_patterns=body["index_patterns"], priority=500, template=body["template"]
-    )
+    pair.store.indices.put_index_template(name=READINGS_TEMPLATE, **body)
     pair.sql(schema.create_table(READINGS))
     before = sorted(path.iterdir())
     yield Folder(pair, path, tmp_path_factory.mktemp("home"))

@@ -169,9 +169,9 @@ class FakeElasticsearch:
             raise NotFoundError("no such template", meta=None, body=None)  # type: ignore[arg-type]
         return {"index_templates": [{"index_template": self.templates[name]}]}
 
-    def put_index_template(self, name: str, meta: dict[str, Any], **body: Any) -> None:
+    def put_index_template(self, name: str, **body: Any) -> None:
         self.told.append(("template", name))
-        self.templates[name] = {"_meta": meta, **body}
+        self.templates[name] = body
 
     def get_mapping(self, index: str) -> dict[str, Any]:
         return {there: {} for there in self._there if there.startswith(index.removesuffix("*"))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import time
 
@@ -13,24 +14,34 @@ from tests.faults.system import GATEWAY, RealSystem
 from tests.waiting import await_true
 
 FROZEN_SECONDS = 30
+KILLS = 3
+BETWEEN_KILLS = (500, 3000)  # readings, at 500 a second
 WRONG_ORDER = (GATEWAY, "connect", "elasticsearch", "mariadb", "kafka")
 
 
 class Kill(Fault[RealSystem]):
-    """kill -9 of a service; `mare tend` brings it back."""
+    """kill -9 of a service, as soon as it runs again once more; `mare tend` brings it back each time."""
 
     def __init__(self, service: str) -> None:
         self.name = f"{service}-kill"
-        self.description = f"kill -9 of {service}'s process group"
+        self.description = f"kill -9 of {service}'s process group, {KILLS} times after random numbers of readings"
         self._service = service
+        self._killed: list[Record] = []
 
     def inflict(self, system: RealSystem) -> None:
-        self._killed = system.signal(self._service, signal.SIGKILL)
+        for _ in range(KILLS):
+            await_true(lambda: system.alive(self._service), what=f"{self._service} is revived")
+            system.await_accepted(random.randint(*BETWEEN_KILLS))
+            self._killed.append(system.signal(self._service, signal.SIGKILL))
+            self._await_death(system, self._killed[-1])
 
-    def happened(self, system: RealSystem) -> str:
-        killed = self._killed
+    def happened(self, _system: RealSystem) -> str:
+        pids = {record.pid for record in self._killed}
+        assert len(pids) == KILLS, f"{self._service} was killed {len(pids)} times"
+        return f"processes {', '.join(map(str, sorted(pids)))} are gone"
+
+    def _await_death(self, system: RealSystem, killed: Record) -> None:
         await_true(lambda: not killed.alive and not system.members(killed), 10, f"{self._service} is dead")
-        return f"process {killed.pid} is gone"
 
 
 class Freeze(Fault[RealSystem]):

@@ -156,6 +156,11 @@ class RealSystem:
         found = end_offsets(self.settings, map(dead_letters, SINKS))
         return {sink: found.get(dead_letters(sink), 0) for sink in SINKS}
 
+    def await_accepted(self, more: float) -> None:
+        """Returns when the gateway has accepted so many more readings."""
+        goal = self.lines("accepted") + more
+        await_true(lambda: self.lines("accepted") > goal, what="readings flow")
+
     # --- what the loop asks for
 
     def begin(self, name: str) -> None:
@@ -170,8 +175,7 @@ class RealSystem:
 
     def load_on(self) -> None:
         self.load.on()
-        goal = self._accepted_before + _FLOWING
-        await_true(lambda: self.lines("accepted") > goal, what="readings flow")
+        self.await_accepted(_FLOWING)
 
     def load_off(self) -> int:
         self.load.off()

@@ -172,8 +172,8 @@ def demolish(instance: Instance) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The killing tests come last: each later look at the topic would have their readings to go through."""
-    items.sort(key=lambda item: item.path.name == "test_kill.py")
+    """The faults come last: each later look at the topic would have their readings to go through."""
+    items.sort(key=lambda item: item.path.name == "test_faults.py")
 
 
 @pytest.fixture(scope="session")

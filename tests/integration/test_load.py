@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -116,37 +115,25 @@ def test_transactions_that_were_due_while_mariadb_stood_still_are_all_late(datab
     assert 0.1 < kinds["insert"] / kinds.total() < 0.3
 
 
-def test_buoys_send_their_own_readings_one_after_the_other() -> None:
+def test_buoys_send_their_own_readings_one_after_the_other(tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    lines: list[bytes] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+    sensors, log = range(910_001, 910_004), tmp_path / "log"
+    seqs: dict[int, list[int]] = {sensor: [] for sensor in sensors}
+    command = [sys.executable, "-m", "locust", "-f", str(LOAD / "buoys.py"), "--headless", "-u", "3", "-r", "3"]
+    options = ["--readings-per-second", "20", "--first-sensor-id", str(sensors[0])]
+    variables = {**os.environ, "MARE_UDP__PORT": str(port), "MARE_UDP__HOST": "127.0.0.1"}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, log.open("wb") as said:
         receiver.bind(("127.0.0.1", port))
-        receiver.settimeout(0.1)
-        done = threading.Event()
-
-        def receive() -> None:
-            while not done.is_set():
-                try:
-                    lines.append(receiver.recv(65_535))
-                except TimeoutError:
-                    continue
-
-        thread = threading.Thread(target=receive)
-        thread.start()
-        command = [sys.executable, "-m", "locust", "-f", str(LOAD / "buoys.py"), "--headless", "-u", "3", "-r", "3"]
-        options = ["-t", "2s", "--readings-per-second", "20", "--first-sensor-id", "910001"]
-        variables = {**os.environ, "MARE_UDP__PORT": str(port), "MARE_UDP__HOST": "127.0.0.1"}
-        result = subprocess.run(
-            [*command, *options], env=variables, cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False
-        )
-        done.set()
-        thread.join()
-    assert result.returncode == 0, result.stderr
-    readings = [json.loads(line) for line in lines]
-    by_sensor = {sensor: [r["seq"] for r in readings if r["sensor_id"] == sensor] for sensor in range(910_001, 910_004)}
-    assert sum(map(len, by_sensor.values())) == len(readings)
-    for sent in by_sensor.values():
-        assert len(sent) > 5
+        receiver.settimeout(60)
+        with subprocess.Popen([*command, *options], env=variables, cwd=CHECKOUT, stdout=said, stderr=said) as locust:
+            try:
+                while min(map(len, seqs.values())) < 6:
+                    reading = json.loads(receiver.recv(65_535))
+                    seqs[reading["sensor_id"]].append(reading["seq"])
+            finally:
+                locust.terminate()
+    assert locust.returncode == 0, log.read_text()
+    for sent in seqs.values():
         assert sent == list(range(len(sent)))
 
 

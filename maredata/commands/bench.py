@@ -233,6 +233,33 @@ def bench_analytics(settings: Settings, /, as_json: bool, **options: Any) -> Non
     finish(report.content, render(report.content, (report.path, *report.plots)), as_json, report.whole)
 
 
+@bench.command("dashboard")
+@click.option("--readings", default=10_000_000, show_default=True, type=click.IntRange(1_000), help="Of thirty days.")
+@click.option("--buoys", default=1_000, show_default=True, type=click.IntRange(8, 10_000), help="Whose they are.")
+@click.option("--looks", default=5, show_default=True, type=click.IntRange(1), help="How often the page is opened.")
+@click.option("--seconds", default=20.0, show_default=True, type=click.FloatRange(3), help="Each look.")
+@click.option("--first-port", default=21_000, show_default=True, help="Of the three ports that are needed.")
+@result_file
+@as_json
+@click.pass_obj
+def bench_dashboard(settings: Settings, /, as_json: bool, **options: Any) -> None:
+    """Open the live view in a browser, with many buoys and a long history, and show how soon it is there and renewed.
+
+    It starts an Elasticsearch and a dashboard of its own, beside any that run, and removes them again. Chromium has to
+    be there; root on Debian gets it installed.
+
+    \b
+    Example:
+      mare bench dashboard
+      mare bench dashboard --readings 200000 --looks 2
+    """
+    from benchmarks.dashboard import Options, run
+    from benchmarks.dashboard_tables import render
+
+    path, content = run(settings, Options(**options), command_line(), say)
+    finish(content, render(content, path), as_json, whole=True)
+
+
 @bench.command("report")
 def bench_report() -> None:
     """Make docs/benchmarks.md, with tables and pictures, from the results in benchmarks/results.

@@ -1,6 +1,5 @@
 """The dashboard in a real browser, on the real engines. One story: each test goes on where the last ended.
 
-The browser is Chromium from the distribution's packages; where it is missing, root on Debian gets it installed.
 DASHBOARD_SCREENSHOT=docs/dashboard.png renews the README's picture.
 """
 
@@ -8,10 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,6 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from chromium import chromium
 from conftest import Instance, demolish, launch, new_home, new_settings
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -31,7 +29,6 @@ from waiting import await_true
 from installs.process import record_of
 
 SILENT, LIVE, FIRST_LIVE = (11, 12), 5, 900_101
-PACKAGES = ("chromium", "chromium-driver")
 
 
 @pytest.fixture(scope="module")
@@ -46,28 +43,8 @@ def shown() -> Iterator[Instance]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = program("chromium")
-    for option in (
-        *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server", "--window-size=1400,1650"),
-        *("--disable-background-networking", "--force-prefers-reduced-motion"),
-    ):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(program("chromedriver")))
-    yield driver
-    driver.quit()
-
-
-def program(name: str) -> str:
-    """Its path. Fails with a sentence where it is not there and can't be installed."""
-    if shutil.which(name) is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "--yes", "--no-install-recommends", *PACKAGES]):
-            subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL, check=True, timeout=400)
-    found = shutil.which(name)
-    assert found, f"There is no {name} on this machine: install {' and '.join(PACKAGES)}, and run this again."
-    return found
+    with chromium() as driver:
+        yield driver
 
 
 def send(instance: Instance, sensor: int, at: datetime, lon: float = 3.5, lat: float = 42.3, **values: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from conftest import Instance
@@ -11,7 +12,7 @@ from waiting import await_true
 from installs.launcher import stop_one
 from maredata.names import READINGS_PATTERN
 from maredata.stores import connect_elasticsearch
-from tests.faults import accounts, catalogue
+from tests.faults import catalogue
 from tests.faults.matrix import Fault, run_fault
 from tests.faults.system import GATEWAY, RealSystem
 
@@ -38,20 +39,21 @@ class LoseOne(Fault[RealSystem]):
     description = "one document deleted from Elasticsearch"
 
     def inflict(self, system: RealSystem) -> None:
-        found = await_true(lambda: accounts.documents(system.settings, system.load.sensors), what="documents")
-        self._id = "{}-{}".format(*found[0])
-        query = {"ids": {"values": [self._id]}}
+        sensors = system.load.sensors
+        query = {"range": {"sensor_id": {"gte": sensors[0], "lte": sensors[-1]}}}
         with connect_elasticsearch(system.settings) as client:
-            done = client.delete_by_query(index=READINGS_PATTERN, query=query, refresh=True)
-        self._deleted = int(done["deleted"])
+            search = partial(client.search, index=READINGS_PATTERN, query=query, size=1)
+            (hit,) = await_true(lambda: search()["hits"]["hits"], what="documents")
+            self._gone = client.delete(index=hit["_index"], id=hit["_id"], refresh=True)
 
     def happened(self, _system: RealSystem) -> str:
-        assert self._deleted == 1
-        return f"document {self._id} is deleted"
+        assert self._gone["result"] == "deleted"
+        return f"document {self._gone['_id']} is deleted"
 
 
 def test_one_reading_lost_fails_the_matrix(instance: Instance, system: RealSystem) -> None:
     found = run_fault(LoseOne(), system, print)
+    print(found)
     repaired = instance.mare("verify", "--exact", "--repair", "--since", system.since)
     assert (found.lost, found.passed) == (1, False)
     assert found.elasticsearch == found.mariadb - 1

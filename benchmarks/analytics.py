@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import mysql.connector
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
-from benchmarks import analytics_plots, analytics_seed, engines, machine
+from benchmarks import analytics_plots, analytics_seed, engines
 from benchmarks.analytics_alone import CLIENTS, Alone, speedup
 from benchmarks.analytics_pair import CONNECTIONS, Load, Pair
 from benchmarks.analytics_schedule import geometric_mean
@@ -22,7 +21,7 @@ from benchmarks.analytics_servers import Servers, running
 from benchmarks.analytics_stores import STORES, AskElasticsearch, AskMariaDB
 from benchmarks.cpu_window import await_quiet
 from benchmarks.questions import QUESTIONS, Question
-from benchmarks.result import write_result
+from benchmarks.result import Head
 from installs.machine import check_room, parse_size
 from maredata.errors import MareError, StoreError
 from maredata.schema import load_schema
@@ -111,7 +110,7 @@ def run(settings: Settings, options: Options, command: str, history: History, pr
     """
     own = engines.both_stores(settings, options.first_port)
     cold = options.cold_questions()
-    began, facts = datetime.now(UTC), machine.facts()
+    head = Head("analytics", command)
     try:
         with engines.alone(own.home), engines.ends_in_order():
             check_room(own)
@@ -121,17 +120,12 @@ def run(settings: Settings, options: Options, command: str, history: History, pr
         raise StoreError(
             f"An engine of the benchmark did not do what was asked of it ({error}): look at {own.home / 'logs'}."
         ) from error
-    content = {
-        "benchmark": "analytics",
-        "began": began.isoformat(timespec="seconds"),
-        "command": command,
-        "machine": facts,
-        "options": asdict(options),
-        "base": BASE,
+    path, content = head.write(
+        asdict(options),
+        own.home,
+        base=BASE,
         **seen,
-    }
-    path = options.out or own.home / "results" / f"analytics-{began:%Y%m%dT%H%M%SZ}.json"
-    write_result(path, content)
+    )
     return Report(path, content, analytics_plots.draw(content, path.with_suffix("")))
 
 

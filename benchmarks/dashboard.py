@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -16,10 +15,10 @@ from urllib.parse import urlencode
 import httpx
 from elasticsearch import Elasticsearch
 
-from benchmarks import engines, machine
+from benchmarks import engines
 from benchmarks.dashboard_tables import Look, tables
 from benchmarks.indices import Indices
-from benchmarks.result import write_result
+from benchmarks.result import Head
 from installs import services
 from installs.engines import elasticsearch
 from installs.machine import check_ports, check_room
@@ -78,7 +77,7 @@ def run(settings: Settings, options: Options, command: str, progress: Progress) 
             "reading": Reading(),
         }
     )
-    began, facts = datetime.now(UTC), machine.facts()
+    head = Head("dashboard", command)
     with engines.alone(own.home), engines.ends_in_order():
         check_room(own)
         with engines.running(own, (elasticsearch,), progress), connect_elasticsearch(own) as client:
@@ -87,19 +86,14 @@ def run(settings: Settings, options: Options, command: str, progress: Progress) 
             with _page(own) as address, _writing(client, options):
                 looks = _looks(address, options, progress)
                 charts = _charts(address)
-    content = {
-        "benchmark": "dashboard",
-        "began": began.isoformat(timespec="seconds"),
-        "command": command,
-        "machine": facts,
-        "options": asdict(options),
-        "base": BASE,
-        "looks": [asdict(look) for look in looks],
-        "charts": charts,
-        "tables": tables(looks, charts, f"{options.readings:,} readings of {options.buoys:,} buoys"),
-    }
-    path = options.out or own.home / "results" / f"dashboard-{began:%Y%m%dT%H%M%SZ}.json"
-    write_result(path, content)
+    path, content = head.write(
+        asdict(options),
+        own.home,
+        base=BASE,
+        looks=[asdict(look) for look in looks],
+        charts=charts,
+        tables=tables(looks, charts, f"{options.readings:,} readings of {options.buoys:,} buoys"),
+    )
     return path, content
 
 

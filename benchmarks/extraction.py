@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import mysql.connector
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
-from benchmarks import engines, ingestr, machine
+from benchmarks import engines, ingestr
 from benchmarks.extraction_measure import Bench, Engines, Room
 from benchmarks.extraction_result import (
     ELASTICSEARCH,
@@ -29,7 +28,7 @@ from benchmarks.extraction_result import (
     summary,
 )
 from benchmarks.indices import Indices
-from benchmarks.result import write_result
+from benchmarks.result import Head
 from installs.engines import elasticsearch, mariadb
 from installs.machine import check_room
 from maredata.errors import StoreError
@@ -95,34 +94,28 @@ def run(settings: Settings, options: Options, command: str, room: Room, progress
     """
     own = engines.both_stores(settings, options.first_port)
     schema = load_schema(own.reading.toml)
-    began = datetime.now(UTC)
-    facts = machine.facts()
+    head = Head("extraction", command)
     try:
         with engines.alone(own.home), engines.ends_in_order():
             check_room(own)
-            facts["slow_connector"] = room.slow_connector()
-            movers, missing = _movers(own, options, facts, progress)
+            head.machine["slow_connector"] = room.slow_connector()
+            movers, missing = _movers(own, options, head.machine, progress)
             with engines.running(own, (lambda chosen, _: mariadb(chosen), elasticsearch), progress) as pids:
                 warm_up, trials = _measure(own, schema, options, movers, pids, room, progress)
     except (ApiError, TransportError, mysql.connector.Error) as error:
         raise StoreError(
             f"An engine of the benchmark did not do what was asked of it ({error}): look at {own.home / 'logs'}."
         ) from error
-    content = {
-        "benchmark": "extraction",
-        "began": began.isoformat(timespec="seconds"),
-        "command": command,
-        "machine": facts,
-        "options": asdict(options),
-        "does": {mover: DOES[mover] for mover in movers},
-        "missing": missing,
-        "base": BASE,
-        "summary": summary(trials),
-        "warm_up": [trial.as_dict() for trial in warm_up],
-        "runs": [trial.as_dict() for trial in trials],
-    }
-    path = options.out or own.home / "results" / f"extraction-{began:%Y%m%dT%H%M%SZ}.json"
-    write_result(path, content)
+    path, content = head.write(
+        asdict(options),
+        own.home,
+        does={mover: DOES[mover] for mover in movers},
+        missing=missing,
+        base=BASE,
+        summary=summary(trials),
+        warm_up=[trial.as_dict() for trial in warm_up],
+        runs=[trial.as_dict() for trial in trials],
+    )
     return Report(path, content, tuple(warm_up), tuple(trials))
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from typing import Any
 
-from benchmarks import broker, machine
+from benchmarks import broker
 from benchmarks.engines import alone, ends_in_order
 from benchmarks.measure import Bench
 from benchmarks.peers import PEERS, RECEIVERS, check_peers, install_peers
 from benchmarks.receivers import Gateway
-from benchmarks.result import Limit, Run, by_receiver, summary, write_result
+from benchmarks.result import Head, Limit, Run, by_receiver, summary
 from benchmarks.sender import MOST_LINES, Load, compile_sender
 from maredata.errors import SettingsError
 from maredata.settings import Events, Kafka, Metrics, Reading, Settings, Tcp, Udp
@@ -77,13 +76,12 @@ def run(settings: Settings, options: Options, command: str, progress: Progress) 
     """
     if not 1 <= options.lines <= MOST_LINES:
         raise SettingsError(f"--lines must be 1 to {MOST_LINES}, which fit into a datagram.")
-    began = datetime.now(UTC)
     own = own_settings(settings, options)
     sender = compile_sender(own.home / "sender")
     if options.install_peers:
         install_peers()
     check_peers(options.peers)
-    facts = machine.facts()
+    head = Head("gateway", command)
     names = options.receivers
     rounds = 0 if options.find_limit or options.latency else options.rounds
     with alone(own.home), ends_in_order(), broker.running(own, progress) as pid:
@@ -92,21 +90,16 @@ def run(settings: Settings, options: Options, command: str, progress: Progress) 
         runs = bench.rounds(names, options.load, rounds)
         limits = bench.limits(names, options.load) if options.find_limit else []
         latencies = bench.latencies(names) if options.latency else {}
-    content = {
-        "benchmark": "gateway",
-        "began": began.isoformat(timespec="seconds"),
-        "command": command,
-        "machine": facts,
-        "options": asdict(options),
-        "does": {name: RECEIVERS[name].does for name in names},
-        "summary": [summary(found) for found in by_receiver(runs).values()],
-        "warm_up": [found.as_dict() for found in warmed],
-        "runs": [found.as_dict() for found in runs],
-        "limits": [asdict(limit) | {"runs": [found.as_dict() for found in limit.runs]} for limit in limits],
-        "latency": latencies,
-    }
-    path = options.out or own.home / "results" / f"gateway-{began:%Y%m%dT%H%M%SZ}.json"
-    write_result(path, content)
+    path, content = head.write(
+        asdict(options),
+        own.home,
+        does={name: RECEIVERS[name].does for name in names},
+        summary=[summary(found) for found in by_receiver(runs).values()],
+        warm_up=[found.as_dict() for found in warmed],
+        runs=[found.as_dict() for found in runs],
+        limits=[asdict(limit) | {"runs": [found.as_dict() for found in limit.runs]} for limit in limits],
+        latency=latencies,
+    )
     return Report(path, content, tuple(runs), tuple(limits))
 
 

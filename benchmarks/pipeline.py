@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
-from benchmarks import engines, machine, pipeline_probe
+from benchmarks import engines, pipeline_probe
 from benchmarks.pipeline_measure import Bench, Offsets
 from benchmarks.pipeline_result import Trial, goals, highest
-from benchmarks.result import write_result
+from benchmarks.result import Head
 from benchmarks.sender import Load, compile_sender
 from installs import services
 from installs.engines import connect, elasticsearch, kafka, mariadb
@@ -99,9 +98,8 @@ def run(settings: Settings, options: Options, command: str, apply: Apply, progre
     Raises:
         MareError: this machine lacks something (a C compiler, memory, a free port), or an engine did not start.
     """
-    began = datetime.now(UTC)
+    head = Head("pipeline", command)
     own = own_settings(settings, options)
-    facts = machine.facts()
     try:
         with engines.alone(own.home), engines.ends_in_order(), _running(own, apply, progress) as bench:
             trials = _trials(bench, options)
@@ -109,19 +107,14 @@ def run(settings: Settings, options: Options, command: str, apply: Apply, progre
         raise StoreError(
             f"Elasticsearch did not do what was asked of it ({error}): look at {own.home / 'logs'}."
         ) from error
-    content = {
-        "benchmark": "pipeline",
-        "began": began.isoformat(timespec="seconds"),
-        "command": command,
-        "machine": facts,
-        "options": asdict(options),
-        "base": BASE,
-        "highest_sustained": highest(trials),
-        "goals": goals(trials),
-        "trials": [trial.as_dict() for trial in trials],
-    }
-    path = options.out or own.home / "results" / f"pipeline-{began:%Y%m%dT%H%M%SZ}.json"
-    write_result(path, content)
+    path, content = head.write(
+        asdict(options),
+        own.home,
+        base=BASE,
+        highest_sustained=highest(trials),
+        goals=goals(trials),
+        trials=[trial.as_dict() for trial in trials],
+    )
     return Report(path, content, tuple(trials), options.step)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.kernel import Cpu, total
+from benchmarks.machine import facts
 from benchmarks.sender import Load, Sent
 
 LATE_SECONDS = 1.0  # a receiver that is done so long after the sender only buffered, and did not keep up
@@ -189,6 +191,30 @@ def busy_warning(shares: Iterable[float]) -> str | None:
     if most < _BUSY_SHARE:
         return None
     return f"Other programs and the kernel used up to {most:.0%} of this machine meanwhile: repeat it when it is quiet."
+
+
+@dataclass(frozen=True)
+class Head:
+    """What every result begins with, noted before anything is measured. `machine` are its facts."""
+
+    benchmark: str
+    command: str  # what the user typed
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    machine: dict[str, Any] = field(default_factory=facts)
+
+    def write(self, options: Mapping[str, Any], folder: Path, **seen: Any) -> tuple[Path, dict[str, Any]]:
+        """Writes the result to the file that option `out` names, or to one in `folder`; the file and its content."""
+        content = {
+            "benchmark": self.benchmark,
+            "began": self.began.isoformat(timespec="seconds"),
+            "command": self.command,
+            "machine": self.machine,
+            "options": options,
+            **seen,
+        }
+        path = options["out"] or folder / "results" / f"{self.benchmark}-{self.began:%Y%m%dT%H%M%SZ}.json"
+        write_result(path, content)
+        return path, content
 
 
 def write_result(path: Path, content: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ from elastic_transport import TransportError
 from elasticsearch import ApiError
 from kafka.errors import KafkaError
 
-from benchmarks import engines, machine
+from benchmarks import engines
 from benchmarks.documents import readings
 from benchmarks.indices import Indices
-from benchmarks.result import write_result
+from benchmarks.result import Head
 from benchmarks.sink_measure import Bench, Engines, Worker
 from benchmarks.sink_result import ELASTICSEARCH, KAFKA, PLAIN, SINK, WORKER, Pass, order, summary
 from installs.engines import connect, elasticsearch, kafka
@@ -98,8 +97,7 @@ def run(
     Raises:
         MareError: this machine lacks something (memory, a free port), or an engine did not start or answer.
     """
-    began = datetime.now(UTC)
-    facts = machine.facts()
+    head = Head("sink", command)
     try:
         with engines.alone(own.home), engines.ends_in_order():
             check_room(own)
@@ -109,21 +107,16 @@ def run(
         raise StoreError(
             f"An engine of the benchmark did not do what was asked of it ({error}): look at {own.home / 'logs'}."
         ) from error
-    content = {
-        "benchmark": "sink",
-        "began": began.isoformat(timespec="seconds"),
-        "command": command,
-        "machine": facts,
-        "options": asdict(options) | {"warm_up": options.warm_up},
-        "does": DOES,
-        "base": BASE,
-        "connector": definition,
-        "summary": summary(passes),
-        "warm_up": [found.as_dict() for found in warm_up],
-        "runs": [found.as_dict() for found in passes],
-    }
-    path = options.out or own.home / "results" / f"sink-{began:%Y%m%dT%H%M%SZ}.json"
-    write_result(path, content)
+    path, content = head.write(
+        asdict(options) | {"warm_up": options.warm_up},
+        own.home,
+        does=DOES,
+        base=BASE,
+        connector=definition,
+        summary=summary(passes),
+        warm_up=[found.as_dict() for found in warm_up],
+        runs=[found.as_dict() for found in passes],
+    )
     return Report(path, content, tuple(warm_up), tuple(passes))
 
 

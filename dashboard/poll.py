@@ -26,16 +26,19 @@ class Answer(Generic[T]):
 
 
 class Poll(Generic[T]):
-    """Calls `ask` every `seconds` in a thread of its own, as long as somebody reads the answer.
+    """Calls `ask` every `seconds` in a thread of its own, until nobody has read the answer for `watched` seconds.
 
     Whatever `ask` raises becomes the answer's trouble; the value before it stays.
     """
 
-    def __init__(self, name: str, ask: Callable[[], T], first: T, seconds: float) -> None:
+    def __init__(
+        self, name: str, ask: Callable[[], T], first: T, seconds: float, watched: float = _WATCHED_SECONDS
+    ) -> None:
         self.name = name
         self._ask = ask
         self._answer = Answer(first)
         self._seconds = seconds
+        self._watched = watched
         self._read_at = 0.0
         self._wanted = threading.Event()
         self._tried = threading.Condition()
@@ -45,7 +48,7 @@ class Poll(Generic[T]):
 
     def read(self, patience: float = 0.0) -> Answer[T]:
         """The last answer. Where nobody has asked for long, waits up to `patience` seconds for a new one."""
-        idle = time.monotonic() - self._read_at > _WATCHED_SECONDS
+        idle = time.monotonic() - self._read_at > self._watched
         self._read_at = time.monotonic()
         if idle:
             with self._tried:
@@ -68,7 +71,7 @@ class Poll(Generic[T]):
     def _run(self) -> None:
         while True:
             self._wanted.wait()
-            if time.monotonic() - self._read_at > _WATCHED_SECONDS:
+            if time.monotonic() - self._read_at > self._watched:
                 self._wanted.clear()
                 continue
             began = time.monotonic()

@@ -313,6 +313,15 @@ def test_the_first_paint_has_everything_already(client: FlaskClient) -> None:
     assert "20.5" in layout and str(2**62) in layout and "4 buoys, 1 of them silent" in layout
 
 
+@pytest.mark.parametrize(("clicked", "status"), [("7", 200), ("<script>", 204)])
+def test_a_click_that_was_made_up_changes_nothing(client: FlaskClient, clicked: str, status: int) -> None:
+    outputs = [{"id": "sensors", "property": "value"}, {"id": "map", "property": "clickData"}]
+    click = {"id": "map", "property": "clickData", "value": {"points": [{"customdata": clicked}]}}
+    asked = {"output": "..sensors.value...map.clickData..", "outputs": outputs, "inputs": [click]}
+    answer = client.post("/_dash-update-component", json={**asked, "changedPropIds": ["map.clickData"]})
+    assert answer.status_code == status
+
+
 def test_what_is_sent_is_compressed(client: FlaskClient) -> None:
     answer = client.get("/_dash-layout", headers={"Accept-Encoding": "gzip"})
     assert answer.headers["Content-Encoding"] == "gzip"

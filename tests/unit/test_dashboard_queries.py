@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import await_true
 
 from dashboard import asked, land
 from dashboard.asked import NotUnderstood, Span
@@ -330,6 +331,18 @@ def test_nobody_is_asked_while_nobody_looks() -> None:
     assert asked_for == []
     assert poll.read(patience=30).at > 0
     assert len(asked_for) == 1
+
+
+def test_after_the_last_look_nobody_is_asked_any_more() -> None:
+    asked_for: list[float] = []
+    poll = Poll("it", lambda: asked_for.append(time.monotonic()), None, 0.01, watched=0.1)
+    poll.start()
+    for _ in range(2):
+        poll.read(patience=30)
+        await_true(lambda: not poll._wanted.is_set(), 30, "it rests")
+    rested = len(asked_for)
+    poll.read(patience=30)
+    assert len(asked_for) > rested
 
 
 def test_rates_are_of_the_last_seconds_and_begin_anew_with_a_counter() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 from functools import partial
@@ -21,7 +20,7 @@ from dashboard.pipeline import Pipeline, SensorRows, States
 from dashboard.poll import Poll
 from dashboard.series import SeriesCache, as_csv
 from dashboard.view import Sources
-from maredata.errors import EngineAlreadyRunning, MachineError
+from maredata.listening import explained
 from maredata.log import log_to_stderr
 from maredata.schema import Schema
 from maredata.settings import Settings
@@ -146,17 +145,6 @@ def _guarded(policy: str, response: flask.Response) -> flask.Response:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    where = f"{host}:{port}"
-    try:
+    with explained("dashboard", "TCP", host, port, "DASHBOARD"):
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise EngineAlreadyRunning(
-                f"TCP {where} is in use, and the dashboard needs it:"
-                " end that program, or choose another MARE_DASHBOARD__PORT."
-            ) from None
-        raise MachineError(
-            f"The dashboard can't be served on TCP {where} ({error.strerror or error}):"
-            " correct MARE_DASHBOARD__HOST or MARE_DASHBOARD__PORT."
-        ) from None

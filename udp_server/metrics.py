@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import socket
@@ -19,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from maredata import settings
-from maredata.errors import EngineAlreadyRunning, MachineError
+from maredata.listening import explained
 from maredata.reading import Reason
 from udp_server.lagging import Lag
 from udp_server.ledger import Refusal
@@ -164,19 +163,8 @@ class MetricsServer:
 
     def start(self) -> None:
         """Raises EngineAlreadyRunning or MachineError where the address can't be had."""
-        where = f"{self._chosen.host}:{self._chosen.port}"
-        try:
+        with explained("gateway", "TCP", self._chosen.host, self._chosen.port, "METRICS"):
             self._server = _Server(self._chosen.host, self._chosen.port)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise EngineAlreadyRunning(
-                    f"TCP {where} is in use, and the gateway's metrics need it:"
-                    " end that program, or choose another MARE_METRICS__PORT."
-                ) from None
-            raise MachineError(
-                f"The gateway can't serve its metrics on TCP {where} ({error.strerror or error}):"
-                " correct MARE_METRICS__HOST or MARE_METRICS__PORT."
-            ) from None
         self._server.set_app(self._answer)
         threading.Thread(target=self._server.serve_forever, args=(0.1,), name="metrics", daemon=True).start()
 

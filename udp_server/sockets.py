@@ -7,11 +7,9 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from maredata.errors import EngineAlreadyRunning, MachineError
+from maredata.listening import explained
 from maredata.settings import Settings, Udp
 
 log = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ class Sockets:
 def listen(settings: Settings) -> Sockets:
     """Raises EngineAlreadyRunning where somebody has the port, MachineError where it can't be had."""
     udp = settings.udp
-    with _explained(udp, "UDP"):
+    with explained("gateway", "UDP", udp.host, udp.port, "UDP"):
         first = _await_port(udp, shared=udp.workers > 1)
         port = first.getsockname()[1]
         receivers = [first, *(_bound(udp, socket.SOCK_DGRAM, port, shared=True) for _ in range(udp.workers - 1))]
@@ -55,7 +53,7 @@ def listen(settings: Settings) -> Sockets:
         )
     if not settings.tcp.enabled:
         return Sockets(receivers, None, given)
-    with _explained(udp, "TCP"):
+    with explained("gateway", "TCP", udp.host, udp.port, "UDP"):
         listener = _bound(udp, socket.SOCK_STREAM, port)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
@@ -93,23 +91,6 @@ def _bound(udp: Udp, kind: socket.SocketKind, port: int, shared: bool = False) -
         bound.close()
         raise
     return bound
-
-
-@contextmanager
-def _explained(udp: Udp, protocol: str) -> Iterator[None]:
-    where = f"{protocol} {udp.host}:{udp.port}"
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise EngineAlreadyRunning(
-                f"{where} is in use, probably by a gateway that runs already:"
-                " stop it, or choose another MARE_UDP__PORT."
-            ) from None
-        raise MachineError(
-            f"The gateway can't listen on {where} ({error.strerror or error}):"
-            " correct MARE_UDP__HOST or MARE_UDP__PORT."
-        ) from None
 
 
 def _grow_buffer(receiver: socket.socket, asked: int) -> int:

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-# Not for integration tests: two sets of engines at a time need more than 2 cores; they took as long, and failed waiting.
+# Not for integration tests: two sets of engines at a time on 2 cores took as long, and some waits were too short.
 AT_ONCE = ["-n", "2", "--dist", "loadfile"]
 CHECKOUT = Path(__file__).resolve().parent.parent
 PLUGIN_TESTS = """import sys

@@ -216,13 +216,15 @@ def test_a_fleet_is_scaled_as_the_readme_says(stack: Stack) -> None:
 
 
 def test_the_live_view_shows_the_buoys(stack: Stack, browser: WebDriver) -> None:
-    stack.compose("--profile", "dashboard", *UP, "dashboard")
-    browser.get("http://127.0.0.1:8050/")
-    patience = WebDriverWait(browser, 60)
-    patience.until(text_to_be_present_in_element((By.CSS_SELECTOR, "#table"), str(BUOYS[0])))
-    patience.until(text_to_be_present_in_element((By.CSS_SELECTOR, "#pipeline"), "mariadb-readings"))
-    assert browser.find_element(By.ID, "banner").text == ""
-    stack.compose("--profile", "dashboard", "rm", "--stop", "--force", "dashboard")
+    try:
+        stack.compose("--profile", "dashboard", *UP, "dashboard")
+        browser.get("http://127.0.0.1:8050/")
+        patience = WebDriverWait(browser, 60)
+        patience.until(text_to_be_present_in_element((By.CSS_SELECTOR, "#table"), str(BUOYS[0])))
+        patience.until(text_to_be_present_in_element((By.CSS_SELECTOR, "#pipeline"), "mariadb-readings"))
+        assert browser.find_element(By.ID, "banner").text == ""
+    finally:
+        stack.compose("--profile", "dashboard", "rm", "--stop", "--force", "dashboard")
 
 
 def test_with_a_certificate_others_reach_two_services_over_https(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from string import Template
 
@@ -101,3 +102,11 @@ def test_nothing_secret_and_nothing_built_gets_into_an_image() -> None:
         lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
         assert lines[0] == "*"  # only what is named
         assert not any(line.startswith(("!.env", "!.mare", "!.git", "!tests")) for line in lines)
+
+
+def test_every_package_of_ours_gets_into_the_image() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    named = (CHECKOUT / ".dockerignore").read_text("utf-8").splitlines()
+    assert len(packages) > 8
+    assert [package for package in packages if f"!{package}" not in named] == []

@@ -86,7 +86,7 @@ def run(settings: Settings, options: Options, command: str, progress: Progress) 
             with _page(own) as address, _writing(client, options):
                 looks = _looks(address, options, progress)
                 charts = _charts(address)
-    path, content = head.write(
+    return head.write(
         asdict(options),
         own.home,
         base=BASE,
@@ -94,7 +94,6 @@ def run(settings: Settings, options: Options, command: str, progress: Progress) 
         charts=charts,
         tables=tables(looks, charts, f"{options.readings:,} readings of {options.buoys:,} buoys"),
     )
-    return path, content
 
 
 # --- the history, and what goes on

@@ -40,8 +40,8 @@ def render(content: dict[str, Any], path: Path) -> Group:
 
 def tables(looks: list[Look], charts: dict[str, dict[str, float]], what: str) -> list[dict[str, Any]]:
     """As `mare bench report` takes them; `charts` are milliseconds, by range and number of buoys."""
-    updates = sorted(took for look in looks for took in look.updates)
-    sizes = sorted(size for look in looks for size in look.sizes)
+    updates = [took for look in looks for took in look.updates]
+    sizes = [size for look in looks for size in look.sizes]
     if not updates:
         raise EngineTimedOut("No update of the map was seen: watch it longer, with --seconds.")
     rows = [

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from conftest import Instance
+from conftest import Instance, demolish, launch, new_home, new_settings
 from waiting import await_true
 
 from connect import connectors
@@ -32,8 +32,9 @@ from maredata.stores import connect_elasticsearch, connect_mariadb
 from maredata.timestamps import format_timestamp
 
 SENSORS = 100
+ODD_TEXT = """it's a "buoy" \\ ? % `é`"""  # it stands in an SQL statement
 RATE = 1000  # readings a second of all of them
-FIRST_SENSOR = 800_001
+FIRST_SENSOR, OTHER_SENSOR = 800_001, 700_001
 NEW_FIELDS = """
 [fields.salinity]
 type = "number"
@@ -69,7 +70,7 @@ class Sender:
             "sensor_id": FIRST_SENSOR + self.sent % SENSORS,
             "seq": self.sent // SENSORS,
             "salinity": 38.0 + self.sent % 7 / 10,
-            "note": f"reading {self.sent}",
+            "note": f"{self.sent} {ODD_TEXT}",
         }
         return json.dumps(reading).encode()
 
@@ -136,17 +137,24 @@ def in_elasticsearch(instance: Instance) -> dict[str, tuple[Any, ...]]:
             after = hits[-1]["sort"]
 
 
-def add_fields(instance: Instance, fields: str = NEW_FIELDS) -> None:
+@pytest.fixture(scope="module")
+def instance() -> Iterator[Instance]:
+    """One of this module's own, since fields stay for good: each test adds others."""
+    running = launch(new_settings(new_home()))
+    yield running
+    demolish(running)
+
+
+def add_fields(instance: Instance, fields: str) -> None:
     toml = instance.settings.reading.toml
     toml.write_text(toml.read_text("utf-8") + fields, "utf-8")
 
 
-def test_fields_are_added_while_readings_flow(own_instance: Callable[..., Instance]) -> None:
-    instance = own_instance()
+def test_fields_are_added_while_readings_flow(instance: Instance) -> None:
     gateway, accepted_log = serve(instance)
     with flow(instance) as sender:
         await_true(lambda: sender.sent > 3 * RATE, what="readings flow")
-        add_fields(instance)
+        add_fields(instance, NEW_FIELDS)
         result = instance.mare("apply")
         applied = time.time_ns() // 1000
         assert result.returncode == 0, result.stdout + result.stderr
@@ -161,9 +169,9 @@ def test_fields_are_added_while_readings_flow(own_instance: Callable[..., Instan
     assert len(expected) > 0.9 * sender.sent, "the kernel dropped more than this test can bear"
     after = {id_ for id_, micros in expected.items() if micros >= applied}
     assert len(after) > 3 * RATE
-    for stored in (in_mariadb(instance), in_elasticsearch(instance)):
-        assert stored.keys() == expected.keys()
-        assert [id_ for id_ in after if None in stored[id_]] == []
+    mariadb, elasticsearch = in_mariadb(instance), in_elasticsearch(instance)
+    assert mariadb.keys() == elasticsearch.keys() == expected.keys()
+    assert [id_ for id_ in after if None in mariadb[id_] or mariadb[id_] != elasticsearch[id_]] == []
 
     again = instance.mare("apply")
     assert (again.returncode, again.stdout) == (0, ""), again.stderr
@@ -195,9 +203,9 @@ class Interrupted(Exception):
     """Stands for a kill: apply catches nothing of the kind."""
 
 
-def test_apply_that_is_interrupted_after_each_step_goes_on(own_instance: Callable[..., Instance]) -> None:
-    instance = own_instance()
-    add_fields(instance, NEW_FIELDS + '[fields.anchor]\ntype = "location"\n')
+def test_apply_that_is_interrupted_after_each_step_goes_on(instance: Instance) -> None:
+    text = '[fields.remark]\ntype = "text"\nmax_length = 40\n'
+    add_fields(instance, f'[fields.turbidity]\ntype = "number"\n{text}[fields.anchor]\ntype = "location"\n')
     settings, schema = instance.settings, instance.schema
     steps: list[str] = []
 
@@ -214,13 +222,12 @@ def test_apply_that_is_interrupted_after_each_step_goes_on(own_instance: Callabl
             assert len(steps) == len(set(steps)), "a step was done twice"
     print(steps)
     assert len(steps) >= 5
-    assert {"salinity", "note", "anchor_lon", "anchor_lat", "anchor"} <= set(columns(instance))
+    assert {"turbidity", "remark", "anchor_lon", "anchor_lat", "anchor"} <= set(columns(instance))
     assert in_force(instance)
 
 
-def test_connector_that_an_interrupted_apply_left_stopped_runs_again(own_instance: Callable[..., Instance]) -> None:
-    instance = own_instance()
-    add_fields(instance)
+def test_connector_that_an_interrupted_apply_left_stopped_runs_again(instance: Instance) -> None:
+    add_fields(instance, '[fields.oxygen]\ntype = "number"\n')
     stopped, configured = SINKS
     wanted = connectors.definitions(instance.settings, instance.schema)
     with Rest(instance.settings.connect.url) as rest:
@@ -233,23 +240,22 @@ def test_connector_that_an_interrupted_apply_left_stopped_runs_again(own_instanc
     assert in_force(instance)
 
 
-def test_reading_of_the_moment_after_has_its_new_field(own_instance: Callable[..., Instance]) -> None:
+def test_reading_of_the_moment_after_has_its_new_field(instance: Instance) -> None:
     """No task of the earlier configuration may be left, not even for a moment: so this looks several times."""
-    instance = own_instance()
     producer = Producer({"bootstrap.servers": instance.settings.kafka.bootstrap})
     for number in range(4):
         add_fields(instance, f'[fields.extra_{number}]\ntype = "number"\n')
         # Readings keep the earlier tasks busy.
         for second in range(2000):
-            producer.produce(READINGS, key=b"busy", value=plain(FIRST_SENSOR + number, second))
+            producer.produce(READINGS, key=b"busy", value=plain(OTHER_SENSOR + number, second))
         apply(instance.settings, instance.schema, partial(reapply, instance), lambda _: None)
-        producer.produce(READINGS, key=b"busy", value=plain(FIRST_SENSOR + 50 + number, 0, f"extra_{number}"))
+        producer.produce(READINGS, key=b"busy", value=plain(OTHER_SENSOR + 50 + number, 0, f"extra_{number}"))
         assert producer.flush(30) == 0
     await_true(lambda: not any(sink_lag(instance.settings).values()), what="both sinks are done")
     for number in range(4):
         with connect_mariadb(instance.settings) as connection:
             cursor = connection.cursor()
-            cursor.execute(f"SELECT extra_{number} FROM readings WHERE sensor_id = {FIRST_SENSOR + 50 + number}")
+            cursor.execute(f"SELECT extra_{number} FROM readings WHERE sensor_id = {OTHER_SENSOR + 50 + number}")
             rows: list[Any] = cursor.fetchall()
         assert rows == [(1.5,)], number
 

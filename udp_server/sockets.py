@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 
+from maredata.errors import EngineAlreadyRunning
 from maredata.listening import explained
 from maredata.settings import Settings, Udp
 
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 _SO_RCVBUFFORCE = 33  # Linux's number, which Python's socket module doesn't name
 _BACKLOG = 1024
+_ANY_PORT_TRIES = 20
 _LEAVING_SECONDS = 8.0  # workers whose parent was killed let go of the port within that time
 
 
@@ -39,11 +41,26 @@ class Sockets:
 
 def listen(settings: Settings) -> Sockets:
     """Raises EngineAlreadyRunning where somebody has the port, MachineError where it can't be had."""
+    for _ in range(_ANY_PORT_TRIES if settings.udp.port == 0 else 0):
+        try:
+            return _listen(settings)
+        except EngineAlreadyRunning:
+            continue  # the number that the kernel gave for UDP is somebody's for TCP
+    return _listen(settings)
+
+
+def _listen(settings: Settings) -> Sockets:
     udp = settings.udp
     with explained("gateway", "UDP", udp.host, udp.port, "UDP"):
         first = _await_port(udp, shared=udp.workers > 1)
         port = first.getsockname()[1]
         receivers = [first, *(_bound(udp, socket.SOCK_DGRAM, port, shared=True) for _ in range(udp.workers - 1))]
+    listener = None
+    if settings.tcp.enabled:
+        with explained("gateway", "TCP", udp.host, port, "UDP"):
+            listener = _bound(udp, socket.SOCK_STREAM, port)
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
     given = min(_grow_buffer(receiver, udp.receive_buffer) for receiver in receivers)
     if given < udp.receive_buffer:
         log.warning(
@@ -51,12 +68,6 @@ def listen(settings: Settings) -> Sockets:
             udp.receive_buffer,
             extra={"asked": udp.receive_buffer, "given": given},
         )
-    if not settings.tcp.enabled:
-        return Sockets(receivers, None, given)
-    with explained("gateway", "TCP", udp.host, udp.port, "UDP"):
-        listener = _bound(udp, socket.SOCK_STREAM, port)
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
     return Sockets(receivers, listener, given)
 
 

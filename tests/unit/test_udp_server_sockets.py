@@ -126,6 +126,21 @@ def test_tcp_has_the_same_number(workers: int) -> None:
             ours.tcp.accept()[0].close()
 
 
+def test_any_port_is_one_that_tcp_can_have_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    really_bound = sockets._bound
+    with holder(socket.SOCK_STREAM) as held:
+        taken = held.getsockname()[1]
+        given = [taken]  # what the kernel gives for UDP at first
+
+        def bound(udp: Udp, kind: socket.SocketKind, port: int, shared: bool = False) -> socket.socket:
+            return really_bound(udp, kind, given.pop() if port == 0 and given else port, shared)
+
+        monkeypatch.setattr(sockets, "_bound", bound)
+        with listening() as ours:
+            assert not given
+            assert ours.port != taken
+
+
 def test_a_port_is_free_again_although_connections_linger() -> None:
     with listening() as ours:
         port = ours.port

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.engines import ends_in_order
 from maredata.errors import SettingsError
 from maredata.settings import Settings
 from tests.faults import catalogue
@@ -37,10 +38,11 @@ def run(settings: Settings, faults: Sequence[Fault[Any]], command: str, progress
     began, facts = datetime.now(UTC), machine.facts()
     mounted = _mounts(faults, progress)
     outcomes: list[Outcome] = []
-    for part in ([f for f in faults if not f.small_disks], [f for f in faults if f.small_disks]):
-        if part:
-            disks = DISKS if part[0].small_disks and mounted else {}
-            outcomes += _on_its_own(settings, part, disks, progress)
+    with ends_in_order():
+        for part in ([f for f in faults if not f.small_disks], [f for f in faults if f.small_disks]):
+            if part:
+                disks = DISKS if part[0].small_disks and mounted else {}
+                outcomes += _on_its_own(settings, part, disks, progress)
     return Report(began, datetime.now(UTC), command, facts, outcomes)
 
 

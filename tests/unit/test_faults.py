@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from rich.console import Console
 from benchmarks import machine
 from maredata.errors import SettingsError
 from maredata.settings import CHECKOUT, Settings
-from tests.faults import catalogue
+from tests.faults import catalogue, run
 from tests.faults.accounts import Balance, Identity, balance, logged
 from tests.faults.disk_faults import KafkaDiskFull
 from tests.faults.matrix import Fault, Outcome, run_all, run_fault
@@ -328,6 +330,24 @@ def test_faults_are_chosen_by_name() -> None:
     assert [fault.name for fault in chosen(["poison", "kafka-kill"], short=False)] == ["poison", "kafka-kill"]
     with pytest.raises(SettingsError, match="There is no fault 'pison'"):
         chosen(["pison"], short=False)
+
+
+def test_whoever_ends_it_leaves_no_instance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class EndedSystem(FakeSystem):
+        def up(self, _progress: object) -> None:
+            self.note("up")
+
+        def begin(self, _name: str) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def down(self) -> None:
+            self.note("down")
+
+    system = EndedSystem()
+    monkeypatch.setattr(run, "RealSystem", lambda *_: system)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(Settings(home=tmp_path), chosen(["poison"], short=False), "mare faults", lambda _: None)
+    assert system.calls == ["up", "down"]
 
 
 def test_a_report_fails_with_any_fault_and_shows_every_number() -> None:

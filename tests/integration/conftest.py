@@ -25,6 +25,7 @@ from installs.process import Service, await_ready, record_of, start, stop
 from maredata.schema import Schema, load_schema
 from maredata.settings import CHECKOUT, STATE, Settings, as_environment
 from maredata.state import ledger_file, read_json
+from maredata.stores import connect_mariadb
 from maredata.topics import apply_topics
 
 _SETTINGS_WITH_PORT = (
@@ -66,6 +67,12 @@ class Instance:
             timeout=timeout,
             check=False,
         )
+
+    def rows(self, sql: str, bound: tuple[Any, ...] = ()) -> list[Any]:
+        """What MariaDB answers."""
+        with connect_mariadb(self.settings) as session, session.cursor() as cursor:
+            cursor.execute(sql, bound)
+            return list(cursor.fetchall()) if cursor.description else []
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Starts a command that goes on; it is ended with the instance at the latest."""

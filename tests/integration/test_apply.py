@@ -28,7 +28,7 @@ from maredata.lag import sink_lag
 from maredata.names import ALL_CONNECTORS, READINGS, SINKS
 from maredata.reading import identity
 from maredata.state import ledger_file, read_json
-from maredata.stores import connect_elasticsearch, connect_mariadb
+from maredata.stores import connect_elasticsearch
 from maredata.timestamps import format_timestamp
 
 SENSORS = 100
@@ -102,14 +102,11 @@ def accepted(path: Path) -> dict[str, int]:
 
 def in_mariadb(instance: Instance) -> dict[str, tuple[Any, ...]]:
     """(salinity, note) of each reading by its `_id`."""
-    with connect_mariadb(instance.settings) as connection:
-        cursor = connection.cursor()
-        cursor.execute(
-            "SELECT sensor_id, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', timestamp), salinity, note FROM readings"
-            " WHERE sensor_id >= %s",
-            (FIRST_SENSOR,),
-        )
-        rows: list[Any] = cursor.fetchall()
+    rows = instance.rows(
+        "SELECT sensor_id, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', timestamp), salinity, note FROM readings"
+        " WHERE sensor_id >= %s",
+        (FIRST_SENSOR,),
+    )
     return {identity(sensor_id, micros): (salinity, note) for sensor_id, micros, salinity, note in rows}
 
 
@@ -253,10 +250,7 @@ def test_reading_of_the_moment_after_has_its_new_field(instance: Instance) -> No
         assert producer.flush(30) == 0
     await_true(lambda: not any(sink_lag(instance.settings).values()), what="both sinks are done")
     for number in range(4):
-        with connect_mariadb(instance.settings) as connection:
-            cursor = connection.cursor()
-            cursor.execute(f"SELECT extra_{number} FROM readings WHERE sensor_id = {OTHER_SENSOR + 50 + number}")
-            rows: list[Any] = cursor.fetchall()
+        rows = instance.rows(f"SELECT extra_{number} FROM readings WHERE sensor_id = {OTHER_SENSOR + 50 + number}")
         assert rows == [(1.5,)], number
 
 
@@ -278,8 +272,4 @@ def in_force(instance: Instance) -> bool:
 
 
 def columns(instance: Instance) -> list[str]:
-    with connect_mariadb(instance.settings) as connection:
-        cursor = connection.cursor()
-        cursor.execute("SHOW COLUMNS FROM readings")
-        rows: list[Any] = cursor.fetchall()
-    return [row[0] for row in rows]
+    return [row[0] for row in instance.rows("SHOW COLUMNS FROM readings")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from confluent_kafka import Producer
 from conftest import Instance
@@ -11,7 +10,6 @@ from waiting import await_true
 
 from maredata.lag import sink_lag
 from maredata.names import READINGS
-from maredata.stores import connect_mariadb
 from maredata.timestamps import format_timestamp
 
 READING_COUNT = 20_000
@@ -27,15 +25,9 @@ def reading(number: int, temperature: float) -> bytes:
     return json.dumps(values).encode()
 
 
-def rows(instance: Instance, query: str) -> list[Any]:
-    with connect_mariadb(instance.settings) as session, session.cursor() as cursor:
-        cursor.execute(query)
-        return list(cursor.fetchall())
-
-
 def inserts(instance: Instance) -> int:
     """INSERT statements since MariaDB's start; one with many rows counts once."""
-    return int(rows(instance, "SHOW GLOBAL STATUS LIKE 'Com_insert'")[0][1])
+    return int(instance.rows("SHOW GLOBAL STATUS LIKE 'Com_insert'")[0][1])
 
 
 def test_many_readings_are_one_statement(instance: Instance) -> None:
@@ -49,7 +41,7 @@ def test_many_readings_are_one_statement(instance: Instance) -> None:
     await_true(lambda: not any(sink_lag(instance.settings).values()), 120, "both sinks are done")
 
     of_ours = f"FROM readings WHERE sensor_id BETWEEN {SENSORS[0]} AND {SENSORS[-1]}"
-    found = rows(instance, f"SELECT COUNT(*), MIN(temperature), MAX(temperature), COUNT(humidity) {of_ours}")
+    found = instance.rows(f"SELECT COUNT(*), MIN(temperature), MAX(temperature), COUNT(humidity) {of_ours}")
     with_humidity = sum(1 for number in range(READING_COUNT) if number % 3)
     assert found == [(READING_COUNT, 20.25, 20.25, with_humidity)]
     proof = instance.mare("verify", "--exact")

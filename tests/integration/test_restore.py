@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from conftest import Instance
 from elasticsearch.helpers import bulk
@@ -23,7 +22,7 @@ from maredata.names import READINGS, READINGS_PATTERN
 from maredata.settings import CHECKOUT
 from maredata.state import ledger_file, read_json
 from maredata.status import counts_of_stores
-from maredata.stores import connect_elasticsearch, connect_mariadb
+from maredata.stores import connect_elasticsearch
 from maredata.views import LATEST
 
 DAY = "2026-11-23"  # what the page restores
@@ -91,11 +90,10 @@ def flowing(instance: Instance, readings: int) -> None:
 
 def only_in_stores(instance: Instance) -> None:
     """What no topic has: readings of years ago, and a table that was moved."""
-    with connect_mariadb(instance.settings) as session, session.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO readings (sensor_id, timestamp, temperature)"
-            f" SELECT 5, '2020-01-01' + INTERVAL seq MINUTE, seq / 8 FROM seq_1_to_{HISTORY}"
-        )
+    instance.rows(
+        "INSERT INTO readings (sensor_id, timestamp, temperature)"
+        f" SELECT 5, '2020-01-01' + INTERVAL seq MINUTE, seq / 8 FROM seq_1_to_{HISTORY}"
+    )
     repaired = instance.mare("verify", "--repair")
     assert repaired.returncode == 0, repaired.stdout + repaired.stderr
     with connect_elasticsearch(instance.settings) as search:
@@ -103,17 +101,12 @@ def only_in_stores(instance: Instance) -> None:
 
 
 def column_names(instance: Instance, table: str) -> set[str]:
-    with connect_mariadb(instance.settings) as session, session.cursor() as cursor:
-        cursor.execute(f"SHOW COLUMNS FROM {table}")
-        rows: list[Any] = cursor.fetchall()
-    return {str(row[0]) for row in rows}
+    return {str(row[0]) for row in instance.rows(f"SHOW COLUMNS FROM {table}")}
 
 
 def durability(instance: Instance) -> tuple[int, int, str]:
     """What the page says is in force although no file sets it."""
-    with connect_mariadb(instance.settings) as session, session.cursor() as cursor:
-        cursor.execute("SELECT @@innodb_flush_log_at_trx_commit, @@sync_binlog")
-        rows: list[Any] = cursor.fetchall()
+    rows = instance.rows("SELECT @@innodb_flush_log_at_trx_commit, @@sync_binlog")
     with connect_elasticsearch(instance.settings) as search:
         found = search.indices.get_settings(index=READINGS_PATTERN, include_defaults=True, flat_settings=True)
     (translog,) = {

@@ -19,7 +19,7 @@ from installs.process import record_of
 from installs.services import BUOYS
 from maredata.names import ALL_CONNECTORS, FIRST_DEMO_SENSOR, METRICS
 from maredata.reading import identity
-from maredata.stores import connect_elasticsearch, connect_mariadb, kafka_consumer
+from maredata.stores import connect_elasticsearch, kafka_consumer
 from maredata.timestamps import parse_timestamp
 
 OBSERVATORY = (
@@ -28,13 +28,6 @@ OBSERVATORY = (
 )
 OBSERVATORY_ID = identity(1, parse_timestamp("2024-01-21 10:06:04.095931"))
 BANYULS = (3.1291, 42.4827)  # 4.7 km from the buoy
-
-
-def query(instance: Instance, sql: str) -> list[Any]:
-    with connect_mariadb(instance.settings) as connection:
-        cursor = connection.cursor()
-        cursor.execute(sql)
-        return list(cursor)
 
 
 def document(instance: Instance, id_: str) -> dict[str, Any] | None:
@@ -47,7 +40,7 @@ def document(instance: Instance, id_: str) -> dict[str, Any] | None:
 
 def test_the_demo_flows_into_both_stores_and_survives_down_and_up(own_instance: Callable[..., Instance]) -> None:
     instance = own_instance(gateway=True, demo=True)
-    assert query(instance, "SELECT MIN(sensor_id) FROM readings")[0][0] >= FIRST_DEMO_SENSOR
+    assert instance.rows("SELECT MIN(sensor_id) FROM readings")[0][0] >= FIRST_DEMO_SENSOR
     again = instance.mare("up")
     assert (again.returncode, again.stdout) == (0, "Everything runs already; `mare status` shows it.\n"), again.stderr
     seen = json.loads(instance.mare("status", "--json").stdout)
@@ -80,14 +73,14 @@ def test_the_demo_flows_into_both_stores_and_survives_down_and_up(own_instance: 
     add_reading_of_a_real_buoy(instance)
     removed = instance.mare("demo", "remove", "--yes")
     assert removed.returncode == 0, removed.stderr
-    assert query(instance, "SELECT sensor_id FROM readings") == [(1,)]
+    assert instance.rows("SELECT sensor_id FROM readings") == [(1,)]
     assert connect_elasticsearch(instance.settings).count(index="readings-*")["count"] == 1
 
 
 def add_reading_of_a_real_buoy(instance: Instance) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         sender.sendto(OBSERVATORY.encode(), (instance.settings.udp.host, instance.settings.udp.port))
-    await_true(lambda: query(instance, "SELECT 1 FROM readings WHERE sensor_id = 1"), what="in MariaDB")
+    await_true(lambda: instance.rows("SELECT 1 FROM readings WHERE sensor_id = 1"), what="in MariaDB")
     await_true(lambda: document(instance, OBSERVATORY_ID), what="in Elasticsearch")
 
 
@@ -96,7 +89,7 @@ def test_a_reading_keeps_its_microseconds_and_its_place(instance: Instance) -> N
     add_reading_of_a_real_buoy(instance)
     hit = document(instance, OBSERVATORY_ID)
     assert hit is not None
-    row = query(instance, "SELECT `timestamp`, temperature FROM readings WHERE sensor_id = 1")
+    row = instance.rows("SELECT `timestamp`, temperature FROM readings WHERE sensor_id = 1")
     assert hit["_source"] == json.loads(OBSERVATORY)
     assert hit["_index"] == "readings-2024.01"
     assert hit["fields"]["timestamp"] == ["2024-01-21 10:06:04.095931"]
@@ -112,7 +105,7 @@ def test_a_reading_keeps_its_microseconds_and_its_place(instance: Instance) -> N
         count = connect_elasticsearch(instance.settings).count(index="readings-*", query=near)["count"]
         assert count == expected
     sql = f"SELECT ST_Distance_Sphere(location, POINT({BANYULS[0]}, {BANYULS[1]})) FROM readings WHERE sensor_id = 1"
-    assert 4_000 < query(instance, sql)[0][0] < 6_000
+    assert 4_000 < instance.rows(sql)[0][0] < 6_000
     gateway.terminate()
     assert gateway.wait(30) == 0
 
@@ -148,7 +141,7 @@ def test_a_zone_of_the_machine_changes_nothing(instance: Instance, monkeypatch: 
     hit = await_true(lambda: document(instance, identity(2, parse_timestamp("2024-06-30 22:30:00"))))
     assert hit["_source"]["timestamp"] == "2024-06-30 22:30:00.000000"
     assert hit["_index"] == "readings-2024.06"
-    row = await_true(lambda: query(instance, "SELECT `timestamp` FROM readings WHERE sensor_id = 2"))
+    row = await_true(lambda: instance.rows("SELECT `timestamp` FROM readings WHERE sensor_id = 2"))
     assert row[0][0].isoformat(" ") == "2024-06-30 22:30:00"
     proof = instance.mare("verify", "--exact")
     assert proof.returncode == 0, proof.stdout + proof.stderr

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ BASE = (
     "Elasticsearch, the dashboard, a browser without a window and a writer share the machine; the other engines do not"
     " run. The writer stores one reading of every buoy each second, so that each update moves all of them. First paint"
     " is the browser's first-contentful-paint; the buoys are drawn when each has its point on the map. An update is"
-    " from the browser's question until the new map is drawn; its bytes are those that came over the wire, compressed."
+    " from the browser's question until the new map is drawn; its bytes are those of the answer, compressed."
     " A chart's time is that of its CSV file, which is asked for in the same way, and not asked before."
 )
 
@@ -83,7 +84,7 @@ def run(settings: Settings, options: Options, command: str, progress: Progress) 
         with engines.running(own, (elasticsearch,), progress), connect_elasticsearch(own) as client:
             Indices(client).apply_template(own, load_schema(own.reading.toml))
             _fill(client, options, progress)
-            with _page(own) as address, _writing(client, options):
+            with _page(own) as address, writing(client, options):
                 looks = _looks(address, options, progress)
                 charts = _charts(address)
     return head.write(
@@ -144,21 +145,21 @@ def _store(client: Elasticsearch, body: bytes) -> None:
 
 
 @contextmanager
-def _writing(client: Elasticsearch, options: Options) -> Iterator[None]:
-    """A reading of every buoy each second, until it is left."""
+def writing(client: Elasticsearch, options: Options) -> Iterator[None]:
+    """A reading of every buoy each second, until it is left. What ended it before is raised then."""
     over, noise = threading.Event(), random.Random(1).random  # noqa: S311
 
     def write() -> None:
         while not over.wait(1 - time.time() % 1):
             _store(client, "".join(_lines(options.buoys, time.time_ns() // 1000, noise)).encode())
 
-    writer = threading.Thread(target=write, name="writer")
-    writer.start()
-    try:
-        yield
-    finally:
-        over.set()
-        writer.join()
+    with ThreadPoolExecutor(1, "writer") as pool:
+        writing = pool.submit(write)
+        try:
+            yield
+        finally:
+            over.set()
+            writing.result()
 
 
 @contextmanager
@@ -177,30 +178,33 @@ def _page(own: Settings) -> Iterator[str]:
 
 # --- what is seen
 
-# In every page, before its own scripts: notes when each question for the map was asked, and when its answer was drawn.
+# In every page, before its own scripts: once it counts, notes when the map was asked for, how much came, when it was
+# drawn.
 _WATCH = """
 window.updates = [];
-performance.setResourceTimingBufferSize(100000);
+window.sizes = [];
 let asked = null;
 const fetch_ = window.fetch;
 window.fetch = (address, options) => {
-    const map = String(address).includes('_dash-update-component') && String(options?.body).includes('map.figure');
-    if (map) asked = performance.now();
-    return fetch_(address, options);
+    const answered = fetch_(address, options);
+    const update = String(address).includes('_dash-update-component');
+    if (window.counted && update && String(options?.body).includes('map.figure')) {
+        asked = performance.now();
+        answered.then(answer => window.sizes.push(Number(answer.headers.get('content-length'))));
+    }
+    return answered;
 };
 document.addEventListener('DOMContentLoaded', () => setInterval(() => {
     const graph = document.querySelector('#map .js-plotly-plot');
     if (!graph || !graph.on || graph.watched) return;
     graph.watched = true;
     graph.on('plotly_afterplot', () => {
-        if (asked !== null && window.counted) { window.updates.push(performance.now() - asked); asked = null; }
+        if (asked !== null) { window.updates.push(performance.now() - asked); asked = null; }
     });
 }, 20));
 """
 _POINTS = "return document.querySelectorAll('#map .scatterlayer .point').length"
 _PAINT = "return performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)[0] ?? null"
-_SIZES = """return performance.getEntriesByType('resource')
-    .filter(entry => entry.name.includes('_dash-update-component')).map(entry => entry.transferSize)"""
 
 
 def _looks(address: str, options: Options, progress: Progress) -> list[Look]:
@@ -230,7 +234,7 @@ def _look(browser: webdriver.Chrome, address: str, options: Options) -> Look:
         float(browser.execute_script(_PAINT)),
         drawn,
         tuple(map(float, browser.execute_script("return window.updates"))),
-        tuple(map(int, browser.execute_script(_SIZES))),
+        tuple(map(int, browser.execute_script("return window.sizes"))),
     )
 
 

@@ -20,7 +20,10 @@ _GOALS = {"paint": 2_000.0, "update": 300.0, "bytes": 200_000.0}
 
 @dataclass(frozen=True)
 class Look:
-    """One opening of the page: milliseconds to the first paint and to the last buoy; of each update, and its bytes."""
+    """One opening of the page: milliseconds to the first paint, to the last buoy, and of each update of the map.
+
+    `sizes` are the updates' bytes.
+    """
 
     paint: float
     drawn: float

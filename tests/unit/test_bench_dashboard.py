@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from benchmarks.dashboard import Options, bodies
+from benchmarks.dashboard import Options, bodies, writing
 from benchmarks.dashboard_tables import Look, tables
-from maredata.errors import EngineTimedOut
+from maredata.errors import EngineTimedOut, StoreError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 CHARTS = {"hour": {"1": 4.2, "8": 9.6}}
@@ -40,6 +41,23 @@ def test_a_goal_is_missed_where_one_update_of_ten_is_slow() -> None:
         "an update, bytes": "met",
     }
     assert charts["rows"] == [["hour", "4", "10"]]
+
+
+def test_a_writer_that_failed_says_so() -> None:
+    class FakeRefusal:
+        """An Elasticsearch that takes nothing."""
+
+        def __init__(self) -> None:
+            self.asked = threading.Event()
+            self.body = {"errors": True}
+
+        def perform_request(self, *_: object, **_named: object) -> FakeRefusal:
+            self.asked.set()
+            return self
+
+    client = FakeRefusal()
+    with pytest.raises(StoreError, match="not taken all"), writing(client, Options(buoys=1)):  # type: ignore[arg-type]
+        assert client.asked.wait(10)
 
 
 def test_a_page_that_never_moved_is_no_result() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from elasticsearch import Elasticsearch
+import msgspec
+from elasticsearch import Elasticsearch, JsonSerializer
 
 from benchmarks.questions import Query, Question
 from benchmarks.questions_answers import Answer
@@ -62,9 +63,18 @@ class AskMariaDB:
         self._connection.close()
 
 
+class _QuickSerializer(JsonSerializer):
+    """Answers with many groups are decoded as MariaDB's are: Python's own json would take a third of their time."""
+
+    def json_loads(self, data: bytes) -> Any:
+        return msgspec.json.decode(data)
+
+
 class AskElasticsearch:
     def __init__(self, settings: Settings) -> None:
-        self.client: Elasticsearch = connect_elasticsearch(settings).options(request_timeout=_LONGEST_SECONDS)
+        self.client: Elasticsearch = connect_elasticsearch(
+            settings, request_timeout=_LONGEST_SECONDS, serializer=_QuickSerializer()
+        )
 
     def ask(self, question: Question, query: Query) -> Answer:
         """Computed each time: its request cache is left out. Raises StoreError where a shard did not answer."""

@@ -164,7 +164,7 @@ def _draw_latest(random: Random, ground: Ground) -> Query:
         "collapse": {"field": "sensor_id"},
         "sort": [{"timestamp": "desc"}],
         "_source": False,
-        "fields": ["sensor_id", "timestamp", name],
+        "docvalue_fields": ["sensor_id", "timestamp", name],  # `fields` would read the whole readings from the disk
     }
     return Query(sql, bound, body)
 

@@ -37,10 +37,11 @@ def connect_mariadb(settings: Settings, **options: Any) -> MySQLConnectionAbstra
     return connection
 
 
-def connect_elasticsearch(settings: Settings) -> Elasticsearch:
+def connect_elasticsearch(settings: Settings, **options: Any) -> Elasticsearch:
+    """`options` go to the client."""
     chosen = settings.elasticsearch
     auth = (chosen.user, chosen.password) if chosen.user else None
-    return Elasticsearch(chosen.url, basic_auth=auth, request_timeout=30)
+    return Elasticsearch(chosen.url, basic_auth=auth, **{"request_timeout": 30, **options})
 
 
 def kafka_admin(settings: Settings) -> KafkaAdminClient:

@@ -16,6 +16,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from connect import room
 from connect.connectors import states
 from connect.rest import FAILED, Connector, Rest
 from maredata.lag import connector_lag, end_offsets
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
 _PUBLISH_SECONDS = 10.0
+_ROOM_LOOK_SECONDS = 5.0
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _LAST_REPORT_SECONDS = 5.0
@@ -95,9 +97,14 @@ def tend(settings: Settings, revive: Callable[[], list[str]], stopped: Callable[
     # Every restart is a line of its own: whoever reads them asks how often.
     log_to_stderr("connect", settings.log_format, hold_back_seconds=0)
     outages = _Outages()
-    reporter = threading.Thread(target=_report, args=(settings, outages, stopped), name="report", daemon=True)
+    # In threads of their own, since it takes time to see that Kafka or MariaDB is away.
+    others = [
+        threading.Thread(target=work, args=(settings, outages, stopped), name=work.__name__, daemon=True)
+        for work in (_report, _watch_sessions)
+    ]
     log.info("watching")
-    reporter.start()
+    for thread in others:
+        thread.start()
     restarts = Restarts()
     # One try each round: a worker that is away must not hold up what else there is to revive.
     with Rest(settings.connect.url, patience=0, timeout=5) as rest:
@@ -107,7 +114,8 @@ def tend(settings: Settings, revive: Callable[[], list[str]], stopped: Callable[
             with outages.said_once("Kafka Connect"):
                 _restart_failed(rest, restarts)
             time.sleep(_LOOK_SECONDS)
-    reporter.join(_LAST_REPORT_SECONDS)
+    for thread in others:
+        thread.join(_LAST_REPORT_SECONDS)
     log.info("stopped")
 
 
@@ -125,7 +133,7 @@ def _restart_failed(rest: Rest, restarts: Restarts) -> None:
 
 
 def _report(settings: Settings, outages: _Outages, stopped: Callable[[], bool]) -> None:
-    """Publishes a document every ten seconds; in a thread of its own, since Kafka's absence takes time to see."""
+    """Publishes a document every ten seconds."""
     producer = Producer(
         {
             "bootstrap.servers": settings.kafka.bootstrap,
@@ -141,6 +149,18 @@ def _report(settings: Settings, outages: _Outages, stopped: Callable[[], bool]) 
                 producer.produce(METRICS, json.dumps(_document(settings, outages)).encode(), on_delivery=_delivered)
         producer.poll(0.5)
     producer.flush(_LAST_REPORT_SECONDS)
+
+
+def _watch_sessions(settings: Settings, outages: _Outages, stopped: Callable[[], bool]) -> None:
+    """Ends what waits in MariaDB for room on a disk that has some."""
+    look_at = 0.0
+    while not stopped():
+        if time.monotonic() >= look_at:
+            look_at = time.monotonic() + _ROOM_LOOK_SECONDS
+            with outages.said_once("MariaDB"):
+                for number in room.end_waiting(settings):
+                    log.warning("MariaDB's session %d did not see that its disk has room again, and was ended", number)
+        time.sleep(0.5)
 
 
 def _document(settings: Settings, outages: _Outages) -> dict[str, Any]:

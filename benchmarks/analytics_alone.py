@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.analytics_schedule import as_json, digest
-from benchmarks.analytics_stores import ELASTICSEARCH, MARIADB, STORES, AskMariaDB, Store, client_of
+from benchmarks.analytics_stores import ELASTICSEARCH, MARIADB, STORES, AskElasticsearch, AskMariaDB, Store, client_of
 from benchmarks.questions import QUESTIONS, Ground, Query, Question
 from benchmarks.questions_answers import Answer, differences
 from maredata.errors import MareError
@@ -47,9 +47,12 @@ class Alone:
             yield question.draw(random, self.ground)
 
     def compare(self) -> dict[str, dict[str, Any]]:
-        """What both stores agree on, by question, with one draw and MariaDB's plan for it. Raises AnswersDiffer."""
+        """What both stores agree on, by question, with one draw, MariaDB's plan for it and Elasticsearch's profile.
+
+        Raises AnswersDiffer.
+        """
         found: dict[str, dict[str, Any]] = {}
-        with AskMariaDB(self.settings) as mariadb, client_of(ELASTICSEARCH, self.settings) as elasticsearch:
+        with AskMariaDB(self.settings) as mariadb, AskElasticsearch(self.settings) as elasticsearch:
             for question in QUESTIONS:
                 draws = self.draws(question, "compared")
                 queries = [next(draws) for _ in range(_COMPARED)]
@@ -67,6 +70,7 @@ class Alone:
                     "bound": list(queries[0].bound),
                     "body": queries[0].body,
                     "explain": mariadb.explain(queries[0]),
+                    "profile": elasticsearch.profile(queries[0]),
                 }
         return found
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import analytics_tables, report_pipeline
+from benchmarks.analytics_profile import in_words
 from benchmarks.analytics_tables import Content, Rows
 from benchmarks.result import busy_warning
 
@@ -137,10 +138,14 @@ def _analytics(content: Content) -> list[Rows]:
         (question["name"], question["text"], _plan(question["explain"]), f"`{question['sql']}`")
         for question in content["questions"]
     ]
+    profiles: list[tuple[str, ...]] = [
+        (question["name"], in_words(question["profile"])) for question in content["questions"]
+    ]
     return [
         analytics_tables.pair(content),
         analytics_tables.speedups(content),
         analytics_tables.latencies(content),
+        ("Where Elasticsearch spends a search's time, by its profiler", ("what", "share of each part"), profiles),
         ("The questions, and MariaDB's plan for one draw of each", ("what", "in words", "EXPLAIN", "SQL"), plans),
     ]
 
@@ -203,6 +208,10 @@ SECTIONS = {
     "faults": Section(
         "Faults", "What happens to readings when something breaks under load, and how long recovery takes.", _ENGINES,
         report_pipeline.faults, report_pipeline.faults_sentences,
+    ),
+    "dashboard": Section(
+        "The live view", "How soon a page in a real browser is there, and renewed.", ("elasticsearch", "python"),
+        _carried, _carried_sentences,
     ),
     "gateway": Section(
         "The gateway", "From UDP into Kafka, beside peers that do less.", ("kafka", "python", "confluent-kafka"),

@@ -22,6 +22,7 @@ from benchmarks.analytics import Options, Report, means
 from benchmarks.analytics_alone import AnswersDiffer, refuse_differing, speedup
 from benchmarks.analytics_memory import Group, drop_page_cache, own_folder
 from benchmarks.analytics_pair import Load, answers, transactions
+from benchmarks.analytics_profile import FINDING, in_words, parts
 from benchmarks.analytics_schedule import Arrivals, Record, Sample, curve, digest, geometric_mean, percentile, within
 from benchmarks.analytics_seed import Size
 from benchmarks.analytics_servers import Memory
@@ -384,7 +385,15 @@ def seen_question(question: Question, mariadb: float, elasticsearch: float) -> d
     explain = [{"table": "readings", "type": "range", "key": question.index, "Extra": None}]
     return analytics._question(
         question,
-        {"compared": 5, "groups": 9, "sql": "SELECT 'a|b'", "bound": [], "body": {}, "explain": explain},
+        {
+            "compared": 5,
+            "groups": 9,
+            "sql": "SELECT 'a|b'",
+            "bound": [],
+            "body": {},
+            "explain": explain,
+            "profile": {"sensors": 1},
+        },
         both,
         {},
     )
@@ -476,3 +485,14 @@ def test_the_command_fails_where_the_stores_differ(monkeypatch: pytest.MonkeyPat
     result = CliRunner().invoke(main, ["bench", "analytics"])
     assert result.exit_code == 1
     assert "The stores differ." in result.output
+
+
+def test_a_search_is_taken_apart_without_counting_anything_twice() -> None:
+    mean = {"description": "mean", "time_in_nanos": 2_000_000_000}
+    hours = {"description": "hours", "time_in_nanos": 5_000_000_000, "children": [mean]}
+    shard = {"searches": [{"query": [{"time_in_nanos": 1_000_000_000}]}], "aggregations": [hours]}
+    found = parts([shard, shard, {"searches": [{"query": [{"time_in_nanos": 100_000_000}]}]}])
+    assert found == {"hours": 6.0, "mean": 4.0, FINDING: 2.1}
+    assert in_words(found) == "hours 50 %, mean 33 %, finding readings 17 %"
+    assert in_words({"hours": 0.99, "mean": 0.01}) == "hours 99 %"
+    assert in_words({}) == ""

@@ -139,13 +139,14 @@ def _analytics(content: Content) -> list[Rows]:
         for question in content["questions"]
     ]
     profiles: list[tuple[str, ...]] = [
-        (question["name"], in_words(question["profile"])) for question in content["questions"]
+        (question["name"], in_words(question["profile"])) for question in content["questions"] if "profile" in question
     ]
+    took = [("Where Elasticsearch spends a search's time, by its profiler", ("what", "share of each part"), profiles)]
     return [
         analytics_tables.pair(content),
         analytics_tables.speedups(content),
         analytics_tables.latencies(content),
-        ("Where Elasticsearch spends a search's time, by its profiler", ("what", "share of each part"), profiles),
+        *(took if profiles else []),
         ("The questions, and MariaDB's plan for one draw of each", ("what", "in words", "EXPLAIN", "SQL"), plans),
     ]
 

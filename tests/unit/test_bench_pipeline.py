@@ -156,7 +156,7 @@ def test_goals_are_judged_where_their_rate_was_measured() -> None:
 
 
 def test_the_probe_asks_for_the_oldest_and_times_what_is_found() -> None:
-    store = Store("mariadb")
+    store = Store("mariadb", at_once=200)
     asked: list[list[Key]] = []
 
     def find(keys: Sequence[Key]) -> list[Key]:

@@ -116,8 +116,8 @@ def test_analytics_has_its_picture(copied: Path) -> None:
     written = make(copied, page)
     text = page.read_text("utf-8")
     assert "](benchmarks/analytics-1.png)" in text
-    assert written == [page, page.parent / "benchmarks" / "analytics-1.png"]
-    assert written[1].exists()
+    assert page.parent / "benchmarks" / "analytics-1.png" in written
+    assert all(path.exists() for path in written)
     assert "| geometric mean |" in text
     assert "readings: range, analysts_time, no remark" in text
 

@@ -496,3 +496,4 @@ def test_a_search_is_taken_apart_without_counting_anything_twice() -> None:
     assert in_words(found) == "hours 50 %, mean 33 %, finding readings 17 %"
     assert in_words({"hours": 0.99, "mean": 0.01}) == "hours 99 %"
     assert in_words({}) == ""
+    assert parts([{"searches": [], "aggregations": [hours | {"time_in_nanos": 1}]}]) == {"mean": 2.0, "hours": 0.0}

@@ -154,12 +154,12 @@ def writing(client: Elasticsearch, options: Options) -> Iterator[None]:
             _store(client, "".join(_lines(options.buoys, time.time_ns() // 1000, noise)).encode())
 
     with ThreadPoolExecutor(1, "writer") as pool:
-        writing = pool.submit(write)
+        writer = pool.submit(write)
         try:
             yield
         finally:
             over.set()
-            writing.result()
+            writer.result()
 
 
 @contextmanager

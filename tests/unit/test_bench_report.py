@@ -116,7 +116,9 @@ def test_analytics_has_its_picture(copied: Path) -> None:
     written = make(copied, page)
     text = page.read_text("utf-8")
     assert "](benchmarks/analytics-1.png)" in text
-    assert page.parent / "benchmarks" / "analytics-1.png" in written
+    pictures = {page.parent / "benchmarks" / f"{result.stem}.png" for result in copied.glob("analytics-*.json")}
+    assert page.parent / "benchmarks" / "analytics-1.png" in pictures
+    assert (written[0], len(written), set(written[1:])) == (page, 1 + len(pictures), pictures)
     assert all(path.exists() for path in written)
     assert "| geometric mean |" in text
     assert "readings: range, analysts_time, no remark" in text

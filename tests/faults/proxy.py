@@ -109,4 +109,7 @@ class Proxy:
     async def _close(self) -> None:
         self._server.close()
         await self._reset_all()
-        await asyncio.sleep(0)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)

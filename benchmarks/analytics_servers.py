@@ -18,7 +18,9 @@ from maredata.stores import connect_elasticsearch
 
 _STOP_SECONDS = 120  # a buffer pool with changes has to be written
 _POOL = 3 / 4  # of MariaDB's memory, since it reads past the page cache
-_HEAP = 1 / 2  # of Elasticsearch's, as its makers advise: files are in the page cache
+# Of Elasticsearch's: its makers advise half at the most, since searches read files through the page cache. With half of
+# 2 GiB, and what a JVM takes beside its heap, 600 MiB were left for 1.5 GB of files, and each question read the disk.
+_HEAP = 1 / 4
 
 Progress = Callable[[str], None]
 

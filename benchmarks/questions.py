@@ -163,8 +163,9 @@ def _draw_latest(random: Random, ground: Ground) -> Query:
         "size": _MOST_SENSORS,
         "collapse": {"field": "sensor_id"},
         "sort": [{"timestamp": "desc"}],
-        "_source": False,
-        "docvalue_fields": ["sensor_id", "timestamp", name],  # `fields` would read the whole readings from the disk
+        # Columns alone: `fields`, or a hit's `_id`, would read whole readings from the disk.
+        "stored_fields": "_none_",
+        "docvalue_fields": ["sensor_id", "timestamp", name],
     }
     return Query(sql, bound, body)
 

@@ -187,8 +187,6 @@ _LATEST = Question(
     _draw_latest,
     lambda rows: {(sensor,): (micros, value) for sensor, micros, value in rows},
     _latest_of_response,
-    "the index by_time holds nothing but each reading's time and buoy, so MariaDB reads a day of it as quickly as"
-    " Elasticsearch sorts a day of readings, and has no fixed cost of a search over many shards",
 )
 
 

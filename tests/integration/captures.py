@@ -2,98 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import mysql.connector
 import pytest
-from conftest import new_home, new_settings
-from elasticsearch import Elasticsearch, NotFoundError
+from elasticsearch import NotFoundError
 from elasticsearch.helpers import scan
+from engines import ADMIN, Engines
 from waiting import await_true
 
 from connect.capture import Streams, look
 from connect.capture_definitions import sink_name, source_name
 from extraction.grants import grants
 from extraction.job import Job, load_job
-from installs.artifacts import fetch
-from installs.engines import connect, elasticsearch, kafka, mariadb
-from installs.machine import find_java
-from installs.process import Service, await_ready, record_of, start, stop
 from maredata.errors import MareError
-from maredata.settings import CHECKOUT, Settings, as_environment
-from maredata.stores import connect_elasticsearch
+from maredata.settings import CHECKOUT, as_environment
 
-ADMIN = "administrator"
 FOLLOWER = "follower"
 # Whatever a properties file could take for something else.
 PASSWORD = 'p:a\\s=s "é#!😀'  # noqa: S105  # of an engine that lives for a test
 PASSWORD_ENV = "FOLLOWER_PASSWORD"  # noqa: S105  # the variable of it
 
 
-@dataclass
-class Engines:
-    """MariaDB, Kafka, Elasticsearch and a Connect worker in one folder; nobody tends them."""
+class Captured(Engines):
+    """All four, and the commands that are run on them."""
 
-    settings: Settings
-    services: dict[str, Service]
-    runs: list[subprocess.Popen[str]] = field(default_factory=list)
-
-    @classmethod
-    def launch(cls) -> Engines:
-        settings = new_settings(new_home())
-        (settings.home / "logs").mkdir()
-        settings.home.chmod(0o755)
-        java = find_java(settings)
-        fetch(settings, java, lambda _: None)
-        services = {
-            "mariadb": _with_administrator(settings, mariadb(settings)),
-            "kafka": kafka(settings, java),
-            "elasticsearch": elasticsearch(settings, java),
-            "connect": connect(settings, java),
-        }
-        engines = cls(settings, services)
-        engines.start("mariadb", "kafka", "elasticsearch")
-        engines.start("connect")
-        return engines
-
-    def start(self, *names: str) -> None:
-        started = {name: start(self.settings, self.services[name]) for name in names}
-        for name, record in started.items():
-            await_ready(self.settings, self.services[name], record)
-
-    def stop(self, name: str) -> None:
-        stop(self.settings, name, 30)
-
-    def kill(self, name: str) -> None:
-        """kill -9 of the whole process group."""
-        record = record_of(self.settings, name)
-        assert record is not None and record.alive, f"{name} isn't there to be killed"
-        os.killpg(record.pid, signal.SIGKILL)
-        await_true(lambda: not record.alive and not self.services[name].ready(), what=f"{name} is dead")
-
-    def demolish(self) -> None:
-        for run in self.runs:
-            if run.poll() is None:
-                os.killpg(run.pid, signal.SIGKILL)
-                run.wait()
-        for name in reversed(self.services):
-            self.stop(name)
-        if not os.environ.get("KEEP_TEST_INSTANCES"):
-            shutil.rmtree(self.settings.home, ignore_errors=True)
-
-    @property
-    def store(self) -> Elasticsearch:
-        return connect_elasticsearch(self.settings).options(request_timeout=120)
+    def __init__(self) -> None:
+        super().__init__("mariadb", "kafka", "elasticsearch", "connect")
 
     def session(self, **options: Any) -> Any:
         """Of an account that may do everything, taking any value that a table of long ago may hold."""
@@ -129,7 +71,7 @@ class Engines:
             text=True,
             start_new_session=True,
         )
-        self.runs.append(process)
+        self.commands.append(process)
         return process
 
     def end(self, process: subprocess.Popen[str], status: int = 0) -> str:
@@ -139,30 +81,19 @@ class Engines:
         return output + said if status > 1 or not output.startswith("{") else output
 
 
-def _with_administrator(settings: Settings, service: Service) -> Service:
-    def prepare() -> None:
-        service.prepare()
-        with (settings.home / "data" / "mariadb" / "init.sql").open("a") as script:
-            script.write(f"CREATE USER IF NOT EXISTS '{ADMIN}'@'%' IDENTIFIED BY '{ADMIN}';\n")
-            script.write(f"GRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION;\n")
-
-    return dataclasses.replace(service, prepare=prepare)
-
-
 @pytest.fixture(scope="module")
-def engines() -> Iterator[Engines]:
+def engines() -> Iterator[Captured]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PASSWORD_ENV, PASSWORD)
-        launched = Engines.launch()
-        yield launched
-        launched.demolish()
+        with Captured() as launched:
+            yield launched
 
 
 @dataclass
 class Followed:
     """A job of one table. Its user has the rights that `mare extract grants` prints, and no others."""
 
-    engines: Engines
+    engines: Captured
     name: str
     ddl: str
     columns: str = 'v = "v"'  # of the job file, as TOML

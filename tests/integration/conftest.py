@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ports import free_ports
+from engines import Engines, keep, new_home, new_settings
 from waiting import await_true
 
-from installs.artifacts import fetch
-from installs.engines import kafka
 from installs.launcher import stop_one
-from installs.machine import find_java
-from installs.process import Service, await_ready, record_of, start, stop
 from maredata.schema import Schema, load_schema
-from maredata.settings import CHECKOUT, STATE, Settings, as_environment
+from maredata.settings import CHECKOUT, Settings, as_environment
 from maredata.state import ledger_file, read_json
 from maredata.stores import connect_mariadb
 from maredata.topics import apply_topics
-
-_SETTINGS_WITH_PORT = (
-    ("kafka", "port"),
-    ("kafka", "controller_port"),
-    ("connect", "port"),
-    ("mariadb", "port"),
-    ("elasticsearch", "port"),
-    ("elasticsearch", "transport_port"),
-    ("metrics", "port"),
-    ("udp", "port"),
-    ("dashboard", "port"),
-)
 
 
 @dataclass
@@ -88,36 +69,6 @@ class Instance:
         self.started.clear()
 
 
-def new_settings(home: Path, **changes: object) -> Settings:
-    """Settings of an instance in `home`, with free ports and a copy of reading.toml that a test may edit."""
-    home.mkdir(parents=True)
-    shutil.copy(CHECKOUT / "maredata" / "reading.toml", home / "reading.toml")
-    sections: dict[str, Any] = {
-        "udp": {},
-        "metrics": {},
-        "reading": {"toml": home / "reading.toml"},
-        "kafka": {"heap": "384m"},
-        "connect": {"heap": "384m"},
-        "mariadb": {},
-        "elasticsearch": {"heap": "768m"},
-        "dashboard": {},
-    }
-    for (section, name), port in zip(_SETTINGS_WITH_PORT, free_ports(len(_SETTINGS_WITH_PORT)), strict=True):
-        sections[section][name] = port
-    for name, change in changes.items():
-        if isinstance(change, dict):
-            sections[name].update(change)
-        else:
-            sections[name] = change
-    # Compiled quickly rather than well: half the CPU until Elasticsearch answers, and tests start engines often.
-    return Settings.model_validate({"home": home, "demo": False, "java_options": "-XX:TieredStopAtLevel=1", **sections})
-
-
-def new_home() -> Path:
-    """A folder that the account that engines run as can enter: pytest's own temporary ones are closed to it."""
-    return STATE / "test" / uuid.uuid4().hex[:8]
-
-
 def launch(settings: Settings, gateway: bool = False) -> Instance:
     """`mare up`; without `gateway` the one that it started is stopped, since most tests start their own."""
     instance = Instance(settings)
@@ -135,46 +86,19 @@ def start_gateway(instance: Instance, *arguments: str) -> subprocess.Popen[bytes
     return gateway
 
 
-@dataclass
-class Broker:
-    """Kafka alone, with our topics: all that a gateway needs."""
-
-    settings: Settings
-    service: Service
-
-    def start(self) -> None:
-        await_ready(self.settings, self.service, start(self.settings, self.service))
-
-    def stop(self) -> None:
-        stop(self.settings, self.service.name, 30)
-
-    def kill(self) -> None:
-        record = record_of(self.settings, self.service.name)
-        assert record is not None
-        os.killpg(record.pid, signal.SIGKILL)
-        await_true(lambda: not record.alive, what="Kafka is dead")
-
-
 @pytest.fixture(scope="session")
-def broker() -> Iterator[Broker]:
-    settings = new_settings(new_home())
-    settings.home.chmod(0o755)
-    java = find_java(settings)
-    fetch(settings, java, lambda _: None)
-    running = Broker(settings, kafka(settings, java))
-    running.start()
-    apply_topics(settings, lambda _: None)
-    yield running
-    running.stop()
-    if not os.environ.get("KEEP_TEST_INSTANCES"):
-        shutil.rmtree(settings.home, ignore_errors=True)
+def broker() -> Iterator[Engines]:
+    """Kafka alone, with our topics: all that a gateway needs."""
+    with Engines("kafka") as engines:
+        apply_topics(engines.settings, lambda _: None)
+        yield engines
 
 
 def demolish(instance: Instance) -> None:
     """Ends everything, and removes it, unless KEEP_TEST_INSTANCES asks for a look at it."""
     instance.end()
     instance.mare("down", "--wipe")
-    if not os.environ.get("KEEP_TEST_INSTANCES"):
+    if not keep():
         shutil.rmtree(instance.settings.home, ignore_errors=True)
 
 

@@ -4,74 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import new_home, new_settings
-from elasticsearch import Elasticsearch, NotFoundError
+from elasticsearch import NotFoundError
 from elasticsearch.helpers import scan
-from waiting import await_true
+from engines import Engines
 
-from installs.artifacts import fetch
-from installs.engines import elasticsearch, mariadb
-from installs.machine import find_java
-from installs.process import Service, await_ready, record_of, start, stop
-from maredata.settings import CHECKOUT, Settings, as_environment
-from maredata.stores import connect_elasticsearch, connect_mariadb
+from maredata.settings import CHECKOUT, as_environment
+from maredata.stores import connect_mariadb
 
 WORKERS = 2
 
 
-@dataclass
-class Pair:
+class Pair(Engines):
     """Both engines, in one folder."""
 
-    settings: Settings
-    services: dict[str, Service]
-    runs: list[subprocess.Popen[str]] = field(default_factory=list)
-
-    @classmethod
-    def launch(cls) -> Pair:
-        settings = new_settings(new_home())
-        settings.home.chmod(0o755)
-        java = find_java(settings)
-        fetch(settings, java, lambda _: None)
-        pair = cls(settings, {"mariadb": mariadb(settings), "elasticsearch": elasticsearch(settings, java)})
-        started = {name: start(settings, service) for name, service in pair.services.items()}
-        for name, record in started.items():
-            await_ready(settings, pair.services[name], record)
-        return pair
-
-    @property
-    def store(self) -> Elasticsearch:
-        return connect_elasticsearch(self.settings).options(request_timeout=120)
-
-    def start(self, name: str) -> None:
-        await_ready(self.settings, self.services[name], start(self.settings, self.services[name]))
-
-    def kill(self, name: str) -> None:
-        """kill -9 of the whole process group."""
-        record = record_of(self.settings, name)
-        assert record is not None and record.alive, f"{name} isn't there to be killed"
-        os.killpg(record.pid, signal.SIGKILL)
-        await_true(lambda: not record.alive and not self.services[name].ready(), what=f"{name} is dead")
-
-    def demolish(self) -> None:
-        for run in self.runs:
-            if run.poll() is None:  # a failed test's: it would wait for its engines without end
-                os.killpg(run.pid, signal.SIGKILL)
-                run.wait()
-        for name in self.services:
-            stop(self.settings, name, 30)
-        if not os.environ.get("KEEP_TEST_INSTANCES"):
-            shutil.rmtree(self.settings.home, ignore_errors=True)
+    def __init__(self) -> None:
+        super().__init__("mariadb", "elasticsearch")
 
     def sql(self, *statements: str) -> list[Any]:
         """Runs them; the last one's rows."""
@@ -85,9 +41,8 @@ class Pair:
 
 @pytest.fixture(scope="module")
 def pair() -> Iterator[Pair]:
-    launched = Pair.launch()
-    yield launched
-    launched.demolish()
+    with Pair() as launched:
+        yield launched
 
 
 @dataclass
@@ -140,7 +95,7 @@ class Move:
         self.pair.store.indices.delete(index=self.index, ignore_unavailable=True)
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        errors = self.pair.settings.home / f"{self.name}.{len(self.pair.runs)}.stderr"
+        errors = self.pair.settings.home / f"{self.name}.{len(self.pair.commands)}.stderr"
         with errors.open("w") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", "maredata.cli", "extract", "run", str(self.job), "--json", *arguments],
@@ -151,7 +106,7 @@ class Move:
                 text=True,
                 start_new_session=True,
             )
-        self.pair.runs.append(process)
+        self.pair.commands.append(process)
         self._errors[process.pid] = errors
         return process
 

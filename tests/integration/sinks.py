@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import shutil
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from confluent_kafka import KafkaError as DeliveryError
 from confluent_kafka import Message, Producer
-from conftest import new_home, new_settings
 from elasticsearch.helpers import scan
+from engines import Engines
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 from ports import free_ports
@@ -26,15 +23,11 @@ from waiting import await_true
 
 from connect.connectors import definitions
 from connect.rest import Rest
-from installs.artifacts import fetch
-from installs.engines import connect, elasticsearch, kafka
-from installs.machine import find_java
-from installs.process import Service, await_ready, record_of, start, stop
 from maredata.names import ELASTICSEARCH_SINK, consumer_group
 from maredata.reading import identity
 from maredata.schema import load_schema
-from maredata.settings import Settings
-from maredata.stores import connect_elasticsearch, kafka_admin, kafka_consumer
+from maredata.settings import Connect
+from maredata.stores import kafka_admin, kafka_consumer
 from maredata.timestamps import format_timestamp
 
 FIRST_WORKER = "connect"
@@ -59,90 +52,43 @@ class Produced:
     place: Place | None = None
 
 
-@dataclass
-class Engines:
-    """Kafka, Elasticsearch and up to two Connect workers of one group, which live in folders of their own."""
+class Workers(Engines):
+    """Kafka, Elasticsearch and up to two Connect workers of one group. The second one is not started at first."""
 
-    settings: dict[str, Settings]
-    services: dict[str, Service]
-    failed: bool = False  # then the logs outlive the engines
-
-    @classmethod
-    def launch(cls) -> Engines:
-        """Everything but the second worker, once it is ready."""
-        first = new_settings(new_home(), connect={"tasks": TASKS})
-        worker = first.connect.model_copy(update={"port": free_ports(1)[0]})
-        second = first.model_copy(update={"home": first.home / SECOND_WORKER, "connect": worker})
-        for settings in (first, second):
-            (settings.home / "logs").mkdir(parents=True, exist_ok=True)
-            settings.home.chmod(0o755)
-        java = find_java(first)
-        fetch(first, java, lambda _: None)
-        engines = cls(
-            {"kafka": first, "elasticsearch": first, FIRST_WORKER: first, SECOND_WORKER: second},
-            {
-                "kafka": kafka(first, java),
-                "elasticsearch": elasticsearch(first, java),
-                FIRST_WORKER: connect(first, java),
-                SECOND_WORKER: connect(second, java),
-            },
+    def __init__(self) -> None:
+        super().__init__("kafka", "elasticsearch", FIRST_WORKER, connect={"tasks": TASKS})
+        port = {"port": free_ports(1)[0]}
+        self._second = self.settings.model_copy(
+            update={
+                "home": self.settings.home / SECOND_WORKER,
+                "connect": self.settings.connect.model_copy(update=port),
+            }
         )
-        engines.start("kafka", "elasticsearch")
-        engines.start(FIRST_WORKER)
-        return engines
 
-    def start(self, *names: str) -> None:
-        """Starts those that don't run, all at once, and waits until they are ready."""
-        started = {}
-        for name in names:
-            if not self.runs(name):
-                started[name] = start(self.settings[name], self.services[name])
-        for name, record in started.items():
-            await_ready(self.settings[name], self.services[name], record)
-
-    def runs(self, name: str) -> bool:
-        record = record_of(self.settings[name], self.services[name].name)
-        return record is not None and record.alive
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.add(SECOND_WORKER, self._second, kind="connect")
+        return self
 
     def other(self, worker: str) -> str:
         return SECOND_WORKER if worker == FIRST_WORKER else FIRST_WORKER
 
     def only_worker(self) -> str:
         """The one that runs, or the first one, which then does alone."""
-        worker = FIRST_WORKER if self.runs(FIRST_WORKER) or not self.runs(SECOND_WORKER) else SECOND_WORKER
+        worker = FIRST_WORKER if self.running(FIRST_WORKER) or not self.running(SECOND_WORKER) else SECOND_WORKER
         self.start(worker)
         self.stop(self.other(worker))
         return worker
 
-    def stop(self, name: str) -> None:
-        stop(self.settings[name], self.services[name].name, 30)
-
-    def kill(self, name: str) -> None:
-        """kill -9 of the whole process group."""
-        service = self.services[name]
-        record = record_of(self.settings[name], service.name)
-        assert record is not None and record.alive, f"{name} isn't there to be killed"
-        os.killpg(record.pid, signal.SIGKILL)
-        # Its port can outlive it by a moment, and would make the next process look ready.
-        await_true(lambda: not record.alive and not service.ready(), what=f"{name} is dead")
+    def connect(self, worker: str) -> Connect:
+        return (self._second if worker == SECOND_WORKER else self.settings).connect
 
     def url(self, worker: str) -> str:
-        return self.settings[worker].connect.url
+        return self.connect(worker).url
 
     def worker_id(self, worker: str) -> str:
         """As Connect's REST API names it."""
-        return f"{self.settings[worker].connect.host}:{self.settings[worker].connect.port}"
-
-    def demolish(self) -> None:
-        for name in (SECOND_WORKER, FIRST_WORKER, "elasticsearch", "kafka"):
-            self.stop(name)
-        if os.environ.get("KEEP_TEST_INSTANCES"):
-            return
-        if self.failed:
-            for settings in self.settings.values():
-                shutil.rmtree(settings.home / "data", ignore_errors=True)
-        else:
-            shutil.rmtree(self.settings[FIRST_WORKER].home, ignore_errors=True)
+        return f"{self.connect(worker).host}:{self.connect(worker).port}"
 
 
 @dataclass
@@ -152,7 +98,7 @@ class Sink:
     `records` has, by partition, what is at each offset; `offsets` the offset of each reading, by its `seq`.
     """
 
-    engines: Engines
+    engines: Workers
     name: str
     records: dict[int, list[Produced]] = field(default_factory=lambda: {number: [] for number in range(PARTITIONS)})
     offsets: dict[int, int] = field(default_factory=dict)
@@ -161,10 +107,10 @@ class Sink:
     worker: str = FIRST_WORKER  # the one that is asked, and that writes until another one comes
 
     def __post_init__(self) -> None:
-        self.settings = self.engines.settings[FIRST_WORKER]
+        self.settings = self.engines.settings
         self.indices = f"{self.name}-*"
         self.letters = f"dlq.{self.name}"
-        self.store = connect_elasticsearch(self.settings).options(request_timeout=120)
+        self.store = self.engines.store
 
     # --- the topic ---------------------------------------------------------------------------------------------
 
@@ -385,7 +331,7 @@ class Sink:
 
 
 @contextmanager
-def running_sink(engines: Engines, name: str, count: int, chance: random.Random, **options: str) -> Iterator[Sink]:
+def running_sink(engines: Workers, name: str, count: int, chance: random.Random, **options: str) -> Iterator[Sink]:
     """A sink that has just been given a topic of `count` records; `options` have _ in place of their points."""
     engines.start("kafka", "elasticsearch")
     sink = Sink(engines, name, worker=engines.only_worker())

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from conftest import Instance, demolish, launch, new_home, new_settings
+from conftest import Instance, demolish, launch
+from engines import new_home, new_settings
 from waiting import await_true
 
 from connect import connectors

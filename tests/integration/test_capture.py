@@ -33,7 +33,7 @@ from maredata.settings import CHECKOUT, as_environment
 from maredata.stores import kafka_admin
 
 if TYPE_CHECKING:
-    from captures import Engines, Followed
+    from captures import Captured, Followed
 
 pytest_plugins = ("captures",)
 
@@ -43,7 +43,7 @@ MIRROR = 'deletes = "mirror"'
 
 
 @contextmanager
-def followed(engines: Engines, name: str, ddl: str = SIMPLE, rows: str = "", **parts: Any) -> Iterator[Followed]:
+def followed(engines: Captured, name: str, ddl: str = SIMPLE, rows: str = "", **parts: Any) -> Iterator[Followed]:
     """A job that is captured, on a table that had these rows before."""
     from captures import Followed
 
@@ -59,7 +59,7 @@ def followed(engines: Engines, name: str, ddl: str = SIMPLE, rows: str = "", **p
 
 
 @pytest.mark.parametrize("deletes", ["keep", "mirror"])
-def test_every_change_arrives(engines: Engines, deletes: str) -> None:
+def test_every_change_arrives(engines: Captured, deletes: str) -> None:
     with followed(engines, f"changes_{deletes}", target=f'deletes = "{deletes}"') as one:
         assert "Everything runs already" in one.capture()
         table = one.name
@@ -88,7 +88,7 @@ def test_every_change_arrives(engines: Engines, deletes: str) -> None:
         assert report["agree"] and report["kept"]["documents"] == (deletes == "keep")
 
 
-def test_one_transaction_can_change_a_row_often(engines: Engines) -> None:
+def test_one_transaction_can_change_a_row_often(engines: Captured) -> None:
     """All of its changes have one position in MariaDB's binary log, and the last one counts."""
     with followed(engines, "often", target=MIRROR) as one:
         with engines.session(autocommit=False) as session, session.cursor() as cursor:
@@ -106,7 +106,7 @@ def test_one_transaction_can_change_a_row_often(engines: Engines) -> None:
         one.await_documents({str(number): {"v": v} for number, v in rows})
 
 
-def test_a_job_by_another_key_than_the_primary(engines: Engines) -> None:
+def test_a_job_by_another_key_than_the_primary(engines: Captured) -> None:
     with followed(
         engines, "other_key", "id int PRIMARY KEY, code varchar(20) NOT NULL, n int NOT NULL, v int, UNIQUE (code, n)",
         columns='v = "v"', key=("code", "n"), target=MIRROR,
@@ -156,7 +156,7 @@ any_rows = st.lists(
 
 
 @pytest.fixture(scope="module")
-def everything(engines: Engines) -> Iterator[Followed]:
+def everything(engines: Captured) -> Iterator[Followed]:
     columns = "".join(
         f"{json.dumps(name)} = {{ field = {json.dumps(name)}{', ' + OPTIONS[name] if name in OPTIONS else ''} }}\n"
         for name in CAPTURED
@@ -171,7 +171,7 @@ def everything(engines: Engines) -> Iterator[Followed]:
 @settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=[*HealthCheck])
 @example(rows=[{"measured": "2024-01-01 00:00:00", **row} for row in EDGES])
 @given(rows=any_rows)
-def test_the_live_document_is_the_extracted_one(engines: Engines, everything: Followed, rows: list[Any]) -> None:
+def test_the_live_document_is_the_extracted_one(engines: Captured, everything: Followed, rows: list[Any]) -> None:
     one, database = everything, cast("Any", engines)
     ((last,),) = engines.sql("SELECT COALESCE(MAX(id), 0) FROM everything")
     numbered = [{"id": last + number, **row} for number, row in enumerate(rows, 1)]
@@ -195,7 +195,7 @@ def test_the_live_document_is_the_extracted_one(engines: Engines, everything: Fo
 # --- beside extraction ----------------------------------------------------------------------------------------------
 
 
-def test_rows_may_change_while_they_are_extracted(engines: Engines) -> None:
+def test_rows_may_change_while_they_are_extracted(engines: Captured) -> None:
     rows = "SELECT seq AS id, 0 AS v, NULL AS at FROM seq_1_to_12000"
     with followed(engines, "busy", source="range_rows = 500", target=MIRROR, rows=rows) as one:
         ended = threading.Event()
@@ -225,7 +225,7 @@ def test_rows_may_change_while_they_are_extracted(engines: Engines) -> None:
         assert report["differences"]["total"] == 0 and report["compared"]["rows"] > 1_000
 
 
-def test_a_deleted_row_does_not_come_back_with_a_late_bulk(engines: Engines) -> None:
+def test_a_deleted_row_does_not_come_back_with_a_late_bulk(engines: Captured) -> None:
     with followed(engines, "late", target=MIRROR) as one:
         engines.sql("INSERT INTO late SELECT seq, 0, NULL FROM seq_1_to_900")
         one.await_stored("900")
@@ -253,7 +253,7 @@ def test_a_deleted_row_does_not_come_back_with_a_late_bulk(engines: Engines) -> 
         assert found[one.index]["settings"]["index.gc_deletes"] == "100ms", "as it was before the run"
 
 
-def test_what_ran_before_the_capture_is_run_again(engines: Engines) -> None:
+def test_what_ran_before_the_capture_is_run_again(engines: Captured) -> None:
     from captures import Followed
 
     one = Followed(engines, "before", SIMPLE, SIMPLE_COLUMNS)
@@ -266,7 +266,7 @@ def test_what_ran_before_the_capture_is_run_again(engines: Engines) -> None:
     one.remove()
 
 
-def test_a_repair_overwrites_nothing_newer(engines: Engines) -> None:
+def test_a_repair_overwrites_nothing_newer(engines: Captured) -> None:
     with followed(engines, "mended", target=MIRROR) as one:
         engines.sql("INSERT INTO mended VALUES (1, 1, NULL), (2, 2, NULL), (3, 3, NULL)")
         one.await_documents({str(number): {"v": number} for number in (1, 2, 3)})
@@ -285,7 +285,7 @@ def test_a_repair_overwrites_nothing_newer(engines: Engines) -> None:
 # --- deletes --------------------------------------------------------------------------------------------------------
 
 
-def test_a_purged_month_stays(engines: Engines) -> None:
+def test_a_purged_month_stays(engines: Captured) -> None:
     time = '[time]\ncolumn = "at"\nzone = "UTC"'
     with followed(engines, "purged", columns='v = "v"', more=time) as one:
         engines.sql("INSERT INTO purged SELECT seq, seq, '2024-01-01' + INTERVAL seq HOUR FROM seq_1_to_1500")
@@ -308,7 +308,7 @@ def test_a_purged_month_stays(engines: Engines) -> None:
 # --- outages --------------------------------------------------------------------------------------------------------
 
 
-def test_stopped_killed_and_restarted_it_goes_on(engines: Engines) -> None:
+def test_stopped_killed_and_restarted_it_goes_on(engines: Captured) -> None:
     with followed(engines, "outages", target=MIRROR) as one:
         engines.sql("INSERT INTO outages VALUES (1, 1, NULL)")
         one.await_documents({"1": {"v": 1}})
@@ -329,7 +329,7 @@ def test_stopped_killed_and_restarted_it_goes_on(engines: Engines) -> None:
         one.await_documents({"2": {"v": 2}, "3": {"v": 3}, "4": {"v": 4}}, 120)
 
 
-def test_a_topic_made_anew_does_no_harm(engines: Engines) -> None:
+def test_a_topic_made_anew_does_no_harm(engines: Captured) -> None:
     with followed(engines, "anew") as one:
         engines.sql("INSERT INTO anew SELECT seq, 1, NULL FROM seq_1_to_50")
         one.await_stored("50")
@@ -345,7 +345,7 @@ def test_a_topic_made_anew_does_no_harm(engines: Engines) -> None:
         assert (found["inserts"], found["updates"]) == (51, 3)
 
 
-def test_a_worker_that_forgot_is_not_trusted(engines: Engines) -> None:
+def test_a_worker_that_forgot_is_not_trusted(engines: Captured) -> None:
     with followed(engines, "forgotten") as one:
         remove(one.name, engines.settings)  # as if Kafka's disk had been lost: our own notes are still there
         assert "no longer knows how far capture of job forgotten had come" in one.capture(status=1)
@@ -360,7 +360,7 @@ def refused(one: Followed) -> str:
     return str(error.value)
 
 
-def test_a_server_that_does_not_do_is_refused(engines: Engines) -> None:
+def test_a_server_that_does_not_do_is_refused(engines: Captured) -> None:
     from captures import FOLLOWER, Followed
 
     one = Followed(engines, "server", SIMPLE, SIMPLE_COLUMNS)
@@ -380,7 +380,7 @@ def test_a_server_that_does_not_do_is_refused(engines: Engines) -> None:
     assert set_up(one.job, engines.settings).new, "the printed grants are enough"
 
 
-def test_a_table_that_can_not_be_read_is_refused(engines: Engines) -> None:
+def test_a_table_that_can_not_be_read_is_refused(engines: Captured) -> None:
     from captures import Followed
 
     for number, (column, sentence) in enumerate(
@@ -396,7 +396,7 @@ def test_a_table_that_can_not_be_read_is_refused(engines: Engines) -> None:
     assert "has source.where" in refused(Followed(engines, "filtered", SIMPLE, source='where = "v > 1"'))
 
 
-def test_reset_master_is_refused_and_can_be_overcome(engines: Engines) -> None:
+def test_reset_master_is_refused_and_can_be_overcome(engines: Captured) -> None:
     """The last one here: it does to the binary log what no capture survives."""
     with followed(engines, "reset", target=MIRROR) as one:
         engines.sql("INSERT INTO reset VALUES (1, 1, NULL), (2, 2, NULL)".replace("reset", "`reset`"))
@@ -428,7 +428,7 @@ def readme_commands() -> list[list[str]]:
     return [shlex.split(line.removeprefix("$ ")) for line in block.splitlines()]
 
 
-def test_the_readme_leads_a_table_to_kibana(engines: Engines, tmp_path: Path) -> None:
+def test_the_readme_leads_a_table_to_kibana(engines: Captured, tmp_path: Path) -> None:
     """A shop's orders, with the README's own commands: only where the database and Kibana are is put in."""
     from captures import statements_of
 

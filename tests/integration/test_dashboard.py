@@ -19,7 +19,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from chromium import chromium
-from conftest import Instance, demolish, launch, new_home, new_settings
+from conftest import Instance, demolish, launch
+from engines import new_home, new_settings
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys

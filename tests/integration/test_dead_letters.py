@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from conftest import Instance, demolish, launch, new_home, new_settings
+from conftest import Instance, demolish, launch
+from engines import new_home, new_settings
 from kafka import TopicPartition
 from waiting import await_true
 

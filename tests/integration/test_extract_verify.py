@@ -29,14 +29,10 @@ from extraction.layout import readings_parts
 from extraction.rows import Documents
 from extraction.source import open_source
 from extraction.target import index_pattern, index_template
-from installs.engines import elasticsearch
-from installs.machine import find_java
-from installs.process import await_ready, start, stop
 from maredata.cli import main
 from maredata.errors import StoreError
 from maredata.names import READINGS
 from maredata.schema import load_schema
-from maredata.stores import connect_elasticsearch
 from maredata.timestamps import parse_timestamp
 
 if TYPE_CHECKING:
@@ -136,15 +132,12 @@ class Move:
 
 @pytest.fixture(scope="session")
 def client(mariadb: Database) -> Iterator[Elasticsearch]:
-    settings = mariadb.settings
-    service = elasticsearch(settings, find_java(settings))
-    await_ready(settings, service, start(settings, service))
-    found = connect_elasticsearch(settings)
-    # Tests delete whole families of indices.
-    found.cluster.put_settings(persistent={"action.destructive_requires_name": False})
-    yield found
-    found.close()
-    stop(settings, service.name, 30)
+    mariadb.engines.add("elasticsearch", mariadb.settings)
+    mariadb.engines.start("elasticsearch")
+    with mariadb.engines.store as found:
+        # Tests delete whole families of indices.
+        found.cluster.put_settings(persistent={"action.destructive_requires_name": False})
+        yield found
 
 
 def sightings(mariadb: Database, client: Elasticsearch, key: str = "station, at", **parts: Any) -> Move:

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import Broker
+from engines import Engines
 from gateways import SENSORS, count_lines, ends, gateway, good, grown, own_gateway, records_since
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
@@ -19,7 +19,7 @@ from maredata.settings import Settings
 
 
 @pytest.fixture
-def settings(broker: Broker, tmp_path: Path) -> Settings:
+def settings(broker: Engines, tmp_path: Path) -> Settings:
     """The broker, with a home and ports of this test's own."""
     return own_gateway(broker.settings, tmp_path / "home")
 

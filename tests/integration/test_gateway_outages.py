@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from conftest import Broker
+from engines import Engines
 from gateways import SENSORS, Gateway, ends, gateway, good, grown, own_gateway, queued_bytes, records_since
 from waiting import await_true
 
@@ -29,16 +29,16 @@ MOST_MEMORY = 400 << 20  # of a worker; the readings of the outage alone would t
 
 
 @pytest.fixture
-def settings(broker: Broker, tmp_path: Path) -> Settings:
+def settings(broker: Engines, tmp_path: Path) -> Settings:
     return own_gateway(broker.settings, tmp_path / "home", receive_buffer=8 << 20)
 
 
 @pytest.fixture
-def broken(broker: Broker) -> Iterator[Broker]:
+def broken(broker: Engines) -> Iterator[Engines]:
     """A broker that the test may kill or stop; afterwards it runs again."""
     yield broker
-    broker.stop()
-    broker.start()
+    broker.stop("kafka")
+    broker.start("kafka")
 
 
 class Sender:
@@ -81,21 +81,21 @@ def numbers_since(settings: Settings, starts: dict[int, int]) -> dict[int, list[
     return {sensor: [seq * SENSORS + sensor - 1 for seq in seqs] for sensor, seqs in found.items()}
 
 
-def test_kafka_killed_under_load_costs_nothing_but_time(settings: Settings, broken: Broker) -> None:
+def test_kafka_killed_under_load_costs_nothing_but_time(settings: Settings, broken: Engines) -> None:
     starts = ends(settings, READINGS)
     memory = 0
     with gateway(settings) as running:
         (worker,) = running.workers()
         with Sender(running, RATE) as sender:
             running.wait_until(lambda now: now["lines"]["acknowledged"] > RATE)
-            broken.kill()
+            broken.kill("kafka")
             until = time.monotonic() + OUTAGE_SECONDS
             while time.monotonic() < until:
                 memory = max(memory, worker.memory_info().rss)
                 running.ledger()
                 time.sleep(0.5)
             away = running.ledger()
-            broken.start()
+            broken.start("kafka")
             # Readings go on coming while the spool is emptied.
             running.wait_until(lambda now: now["spool"]["messages"] == 0, seconds=180)
         ledger = running.wait_until(lambda now: now["lines"]["acknowledged"] == sender.sent, seconds=60)
@@ -110,7 +110,7 @@ def test_kafka_killed_under_load_costs_nothing_but_time(settings: Settings, brok
     print(f"{sender.sent} sent, {away['spool']} while Kafka was away, {memory >> 20} MiB at most")
 
 
-def test_killed_while_spooling_it_keeps_what_it_accepted(settings: Settings, broken: Broker, tmp_path: Path) -> None:
+def test_killed_while_spooling_it_keeps_what_it_accepted(settings: Settings, broken: Engines, tmp_path: Path) -> None:
     seed = secrets.randbelow(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -119,7 +119,7 @@ def test_killed_while_spooling_it_keeps_what_it_accepted(settings: Settings, bro
     with gateway(settings, "--accepted-log", str(accepted_log)) as running:
         with Sender(running, 5_000) as sender:
             running.wait_until(lambda now: now["lines"]["acknowledged"] > 1000)
-            broken.kill()
+            broken.kill("kafka")
             for _ in range(3):
                 goal = running.ledger()["lines"]["spooled"] + chance.randint(2_000, 8_000)
                 running.wait_until(lambda now, goal=goal: now["lines"]["spooled"] > goal)
@@ -131,7 +131,7 @@ def test_killed_while_spooling_it_keeps_what_it_accepted(settings: Settings, bro
             running.process.kill()
             running.process.wait()
         killed = running.settings
-    broken.start()
+    broken.start("kafka")
     with gateway(killed) as running:
         ledger = running.wait_until(lambda now: now["spool"]["messages"] == now["lines"]["in_flight"] == 0)
     accepted = {
@@ -146,10 +146,10 @@ def test_killed_while_spooling_it_keeps_what_it_accepted(settings: Settings, bro
     assert ledger["lines"]["received"] <= sender.sent
 
 
-def test_a_full_spool_refuses_the_newest_and_says_so(settings: Settings, broken: Broker) -> None:
+def test_a_full_spool_refuses_the_newest_and_says_so(settings: Settings, broken: Engines) -> None:
     settings = smaller(settings, spool_bytes=1 << 20, queue_messages=5_000)
     starts = ends(settings, READINGS)
-    broken.stop()
+    broken.stop("kafka")
     with gateway(settings) as running:
         running.send([good(number) for number in range(40_000)])
         full = running.wait_until(lambda now: now["lines"]["received"] == 40_000)
@@ -157,7 +157,7 @@ def test_a_full_spool_refuses_the_newest_and_says_so(settings: Settings, broken:
         # Over TCP nobody is refused: who can wait is made to.
         with socket.create_connection((settings.udp.host, settings.udp.port)) as client:
             client.sendall(b"".join(good(number) + b"\n" for number in range(40_000, 40_100)))
-            broken.start()
+            broken.start("kafka")
             assert last_total(client, 100) == 100
         ledger = running.wait_until(
             lambda now: (
@@ -172,13 +172,13 @@ def test_a_full_spool_refuses_the_newest_and_says_so(settings: Settings, broken:
     assert numbers[: taken - 1000] == list(range(taken - 1000)), "the oldest are kept"
 
 
-def test_a_full_disk_refuses_and_goes_on_when_there_is_room(settings: Settings, broken: Broker) -> None:
+def test_a_full_disk_refuses_and_goes_on_when_there_is_room(settings: Settings, broken: Engines) -> None:
     """The spool's folder is a tmpfs of 2 MiB, with something in the way that is then taken away."""
     settings = smaller(settings, queue_messages=2_000)
     folder = settings.home / "state" / "gateway" / "0" / "spool"
     folder.mkdir(parents=True)
     starts = ends(settings, READINGS)
-    broken.stop()
+    broken.stop("kafka")
     mounted = 'mount -t tmpfs -o size=2m none "$0" && head -c 1000000 /dev/zero > "$0/ballast" && exec "$@"'
     with gateway(settings, prefix=("unshare", "--mount", "sh", "-c", mounted, str(folder))) as running:
         running.send([good(number) for number in range(20_000)])
@@ -189,7 +189,7 @@ def test_a_full_disk_refuses_and_goes_on_when_there_is_room(settings: Settings, 
         running.send([good(number) for number in range(20_000, 21_000)])
         room = running.wait_until(lambda now: now["lines"]["received"] == 21_000 and not now["lines"]["in_flight"])
         assert room["lines"]["refused"] == full["lines"]["refused"]
-        broken.start()
+        broken.start("kafka")
         ledger = running.wait_until(lambda now: now["spool"]["messages"] == 0)
     assert ledger["lines"]["acknowledged"] == room["lines"]["accepted"] == 21_000 - full["lines"]["refused"]
     assert sum(map(len, numbers_since(settings, starts).values())) == ledger["lines"]["accepted"]
@@ -252,16 +252,16 @@ def last_total(client: socket.socket, wanted: int) -> int:
     return int(received.splitlines()[-1])
 
 
-def test_sigterm_while_kafka_is_away_leaves_all_to_the_next_one(settings: Settings, broken: Broker) -> None:
+def test_sigterm_while_kafka_is_away_leaves_all_to_the_next_one(settings: Settings, broken: Engines) -> None:
     starts = ends(settings, READINGS)
-    broken.stop()
+    broken.stop("kafka")
     with gateway(settings) as running:
         running.send([good(number) for number in range(1000)])
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(30) == 0
         left = running.ledger()
     assert left["lines"]["accepted"] == left["spool"]["messages"] == 1000
-    broken.start()
+    broken.start("kafka")
     with gateway(settings) as running:
         ledger = running.wait_until(lambda now: now["lines"]["acknowledged"] == 1000)
     assert ledger["lines"]["received"] == 1000

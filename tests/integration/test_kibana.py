@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -13,14 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import new_home, new_settings
 from elasticsearch import Elasticsearch, NotFoundError
 from elasticsearch.helpers import bulk
+from engines import Engines
 
-from installs.artifacts import fetch
-from installs.engines import elasticsearch
-from installs.machine import find_java
-from installs.process import await_ready, start, stop
 from kibana.check import Answer, Report, check
 from maredata.data_views import write_data_view
 from maredata.indices import apply_index_templates
@@ -96,16 +91,8 @@ def others(now: int) -> Iterator[tuple[str, dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Store]:
     """Before the first `mare apply`, or after its data were lost."""
-    settings = new_settings(new_home())
-    settings.home.chmod(0o755)
-    java = find_java(settings)
-    fetch(settings, java, lambda _: None)
-    service = elasticsearch(settings, java)
-    await_ready(settings, service, start(settings, service))
-    yield Store(settings, load_schema(settings.reading.toml), time.time_ns() // 1000)
-    stop(settings, service.name, 30)
-    if not os.environ.get("KEEP_TEST_INSTANCES"):
-        shutil.rmtree(settings.home, ignore_errors=True)
+    with Engines("elasticsearch") as engines:
+        yield Store(engines.settings, load_schema(engines.settings.reading.toml), time.time_ns() // 1000)
 
 
 @pytest.mark.parametrize("stem", [READINGS, REJECTED_INDICES, EVENTS_INDICES, METRICS_INDICES])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,16 +15,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from conftest import new_home, new_settings
+from engines import Engines
 from ports import free_ports
 from waiting import await_true
 
 from benchmarks.analytics_schedule import Plan, Record
 from benchmarks.questions import Ground
-from installs.artifacts import fetch
-from installs.engines import mariadb
-from installs.machine import find_java
-from installs.process import await_ready, start, stop
 from maredata.names import READINGS
 from maredata.schema import load_schema
 from maredata.settings import CHECKOUT, Settings, as_environment
@@ -60,17 +55,10 @@ def environment(settings: Settings) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def database() -> Iterator[Settings]:
     """MariaDB alone, with an empty table of readings."""
-    settings = new_settings(new_home())
-    settings.home.chmod(0o755)
-    fetch(settings, find_java(settings), lambda _: None)
-    service = mariadb(settings)
-    await_ready(settings, service, start(settings, service))
-    with closing(connect_mariadb(settings)) as connection, connection.cursor() as cursor:
-        cursor.execute(load_schema(settings.reading.toml).create_table(READINGS))
-    yield settings
-    stop(settings, service.name, 30)
-    if not os.environ.get("KEEP_TEST_INSTANCES"):
-        shutil.rmtree(settings.home, ignore_errors=True)
+    with Engines("mariadb") as engines:
+        with closing(connect_mariadb(engines.settings)) as connection, connection.cursor() as cursor:
+            cursor.execute(load_schema(engines.settings.reading.toml).create_table(READINGS))
+        yield engines.settings
 
 
 def test_a_question_to_mariadb_does_not_block_the_other_users_of_its_process(database: Settings) -> None:

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
-from sinks import Engines, running_sink
+from sinks import Workers, running_sink
 from waiting import await_true
 
 RECORDS = 100_000
@@ -24,10 +24,9 @@ SECOND_KILL = (0.35, 0.5)
 
 
 @pytest.fixture(scope="module")
-def engines() -> Iterator[Engines]:
-    launched = Engines.launch()
-    yield launched
-    launched.demolish()
+def engines() -> Iterator[Workers]:
+    with Workers() as launched:
+        yield launched
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def chance() -> random.Random:
 
 
 @pytest.mark.parametrize("kind", [WORKER, "elasticsearch", "kafka"])
-def test_each_reading_is_stored_once_whatever_is_killed(engines: Engines, chance: random.Random, kind: str) -> None:
+def test_each_reading_is_stored_once_whatever_is_killed(engines: Workers, chance: random.Random, kind: str) -> None:
     with running_sink(engines, f"kill-{kind}", RECORDS, chance) as sink:
         victim = sink.worker if kind == WORKER else kind
         sink.await_busy(int(RECORDS * chance.uniform(*FIRST_KILL)))
@@ -60,7 +59,7 @@ def test_each_reading_is_stored_once_whatever_is_killed(engines: Engines, chance
 
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 def test_each_reading_is_stored_once_when_workers_come_and_go(
-    engines: Engines, chance: random.Random, end: str
+    engines: Workers, chance: random.Random, end: str
 ) -> None:
     with running_sink(engines, f"worker-{end}", MANY_RECORDS, chance, **SLOW) as sink:
         sink.await_busy(MANY_RECORDS // 20)

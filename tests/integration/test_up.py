@@ -11,7 +11,8 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from conftest import Instance, new_home, new_settings, start_gateway
+from conftest import Instance, start_gateway
+from engines import new_home, new_settings
 from waiting import await_true
 
 from installs.launcher import NAMES, stop_one

@@ -35,6 +35,8 @@ _LATEST_HOURS = 24
 _MOST_SENSORS = 1000
 _MILLIS = 3_600_000
 
+IF_ELASTICSEARCH_LOSES = "so few readings are read that a search's fixed cost is more than what columns save"
+
 # The last one is the project's own, which the table has in any case.
 BY_TIME, BY_PLACE, BY_OWN_TIME = "analysts_time", "analysts_place", "by_time"
 
@@ -60,10 +62,7 @@ class Query:
 
 @dataclass(frozen=True)
 class Question:
-    """`index` is MariaDB's that serves it. `if_it_loses` says why Elasticsearch may be the slower one.
-
-    `ordered` answers must come in the same order.
-    """
+    """`index` is MariaDB's that serves it. `ordered` answers must come in the same order."""
 
     name: str
     text: str
@@ -71,7 +70,6 @@ class Question:
     draw: Callable[[Random, Ground], Query]
     of_rows: Callable[[Sequence[Sequence[Any]]], Answer]
     of_response: Callable[[Mapping[str, Any]], Answer]
-    if_it_loses: str = "so few readings are read that a search's fixed cost is more than what columns save"
     ordered: bool = False
 
 
